@@ -1,0 +1,172 @@
+//! Reaping: rules C1 to C4.
+
+use crate::harness::{Log, Model, simulated, together, witness};
+use ringway::Cq;
+use ringway::Order::Any;
+
+pub const MODELS: &[Model] = &[
+    Model {
+        aims: &["CQ_TAIL"],
+        witnesses: &["reaped while posting", "found nothing"],
+        ..Model::new("reap_post", reap_post)
+    },
+    Model {
+        aims: &["CQ_CLAIM"],
+        witnesses: &["slot reused"],
+        ..Model::new("reap_reuse", reap_reuse)
+    },
+    Model {
+        aims: &["CQ_HEAD", "CQ_CLAIM"],
+        bound: Some(3),
+        witnesses: &["both reaped", "CQEs lost"],
+        ..Model::new("reap_reap_post", reap_reap_post)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["both reaped"],
+        ..Model::new("batch_batch_post", batch_batch_post)
+    },
+    Model {
+        aims: &["NO_FLUSH"],
+        bound: Some(3),
+        witnesses: &["overflowed", "flushed in time"],
+        ..Model::new("overflow", overflow)
+    },
+];
+
+/// Reaps up to `tries` times, recording what came; results say which CQE they are.
+fn reap(cq: &Cq, tries: u32, log: &Log) {
+    for _ in 0..tries {
+        if let Some(cqe) = cq.reap() {
+            assert_eq!(
+                cqe.res(),
+                cqe.user_data() as i32 + 100,
+                "a torn or stale CQE"
+            );
+            log.record(cqe.user_data());
+        }
+    }
+}
+
+/// One reaper, while the kernel posts.
+fn reap_post() {
+    let (ring, kernel) = simulated(1, Any).cq_entries(2).build();
+    let (cq, log) = (ring.cq(), Log::default());
+    let post = kernel.clone();
+    together(
+        || {
+            reap(&cq, 1, &log);
+            witness(if log.all().is_empty() {
+                "found nothing"
+            } else {
+                "reaped while posting"
+            });
+        },
+        [Box::new(move || {
+            for i in 1..=2 {
+                post.post(i, i as i32 + 100, 0);
+            }
+        })],
+    );
+    reap(&cq, 2, &log);
+    assert_eq!(log.all(), [1, 2]);
+}
+
+/// One slot, two completions: the kernel overwrites what was reaped.
+fn reap_reuse() {
+    let (ring, kernel) = simulated(1, Any).cq_entries(1).build();
+    let (cq, log) = (ring.cq(), Log::default());
+    kernel.post(1, 101, 0);
+    let post = kernel.clone();
+    together(
+        || reap(&cq, 2, &log),
+        [Box::new(move || {
+            post.post(2, 102, 0);
+            if post.overflowed() == 0 {
+                witness("slot reused");
+            }
+        })],
+    );
+    reap(&cq, 2, &log);
+    assert_eq!(log.all(), [1, 2]);
+}
+
+/// Two reapers and a kernel that fills each slot twice: each completion comes once.
+fn reap_reap_post() {
+    let (ring, kernel) = simulated(1, Any).cq_entries(1).build();
+    let (one, two, log) = (ring.cq(), ring.cq(), Log::default());
+    kernel.post(1, 101, 0);
+    let theirs = Log::default();
+    let (record, post) = (theirs.clone(), kernel.clone());
+    together(
+        || reap(&one, 2, &log),
+        [
+            Box::new(move || reap(&two, 1, &record)),
+            Box::new(move || post.post(2, 102, 0)),
+        ],
+    );
+    if !log.all().is_empty() && !theirs.all().is_empty() {
+        witness("both reaped");
+    }
+    reap(&one, 2, &log);
+    let all = [log.all(), theirs.all()].concat();
+    assert!(
+        all == [1, 2] || all == [2, 1],
+        "completions came as {all:?}"
+    );
+    assert_eq!(ring.cq().ready(), 0);
+}
+
+/// Two reapers of two at a time.
+fn batch_batch_post() {
+    let (ring, kernel) = simulated(1, Any).cq_entries(2).build();
+    let (one, two) = (ring.cq(), ring.cq());
+    kernel.post(1, 101, 0);
+    let post = kernel.clone();
+    let reap_two = |cq: &Cq| {
+        let mut out = [Default::default(); 2];
+        let count = cq.reap_batch(&mut out);
+        out[..count]
+            .iter()
+            .map(|cqe| cqe.user_data())
+            .collect::<Vec<u64>>()
+    };
+    let other = loom::thread::spawn(move || reap_two(&two));
+    let poster = loom::thread::spawn(move || {
+        post.post(2, 102, 0);
+        post.post(3, 103, 0);
+    });
+    let mine = reap_two(&one);
+    let theirs = other.join().unwrap();
+    poster.join().unwrap();
+    if !mine.is_empty() && !theirs.is_empty() {
+        witness("both reaped");
+    }
+    let mut all = [mine, theirs, reap_two(&one), reap_two(&one)].concat();
+    all.sort_unstable();
+    assert_eq!(all, [1, 2, 3]);
+}
+
+/// More completions than room, two reapers that never wait: reaping alone gets all.
+fn overflow() {
+    let (ring, kernel) = simulated(1, Any).cq_entries(1).build();
+    let (one, two, log) = (ring.cq(), ring.cq(), Log::default());
+    kernel.post(1, 101, 0);
+    kernel.post(2, 102, 0);
+    let theirs = Log::default();
+    let record = theirs.clone();
+    together(
+        || reap(&one, 2, &log),
+        [Box::new(move || reap(&two, 1, &record))],
+    );
+    if kernel.overflowed() > 0 {
+        witness("overflowed");
+    }
+    if log.all().len() + theirs.all().len() == 2 {
+        witness("flushed in time");
+    }
+    reap(&one, 2, &log);
+    let mut all = [log.all(), theirs.all()].concat();
+    all.sort_unstable();
+    assert_eq!(all, [1, 2], "a completion stayed in the kernel");
+}

@@ -1,0 +1,95 @@
+//! One io_uring, many threads: the two rings shared without locks.
+//!
+//! io_uring's submission and completion rings are made for one producer and one
+//! consumer. Ringway lets any number of threads share them: workers pop free SQEs,
+//! prepare them in any order and push them; any of them submits; reapers pop CQEs.
+//! No operation takes a lock in user space, and one enter submits for everybody.
+//!
+//! ```
+//! use ringway::Ring;
+//!
+//! let ring = Ring::builder(8).build()?;
+//! std::thread::scope(|threads| {
+//!     for worker in 0..4 {
+//!         let sq = ring.sq();
+//!         threads.spawn(move || {
+//!             let mut slot = sq.pop().expect("8 slots for 4 operations");
+//!             unsafe { slot.prep_nop() }.user_data(worker);
+//!             slot.push();
+//!             sq.submit()
+//!         });
+//!     }
+//! });
+//! let cq = ring.cq();
+//! let mut seen: Vec<u64> = (0..4)
+//!     .map(|_| loop {
+//!         if let Some(cqe) = cq.reap() {
+//!             break cqe.user_data();
+//!         }
+//!         cq.wait(None).unwrap();
+//!     })
+//!     .collect();
+//! seen.sort();
+//! assert_eq!(seen, [0, 1, 2, 3]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Who may call what
+//!
+//! | type | threads | progress |
+//! |---|---|---|
+//! | [`Ring`], [`Sq`], [`Cq`] | any thread, any method, any time; clones share the ring | per method |
+//! | [`Slot`], [`Batch`] | one owner; may be sent to another thread | push: lock-free |
+//! | [`Sq::pop`], [`Sq::pop_batch`] | any | lock-free |
+//! | [`Sq::submit`] | any; one thread enters for all | at most 8 kernel entries |
+//! | [`Cq::reap`], [`Cq::reap_batch`] | any | lock-free |
+//! | [`Cq::wait`], [`Cq::wait_reap`] | any | blocks |
+//! | `Local` | the thread that made or enabled it | |
+//! | `Disabled` | one owner; may be sent to the thread that will enable it | |
+//!
+//! # The house
+//!
+//! From top to bottom; nothing knows what stands above it.
+//!
+//! - `prep`: what an operation is: one `unsafe prep_*` for each
+//! - [`sim`]: a simulated kernel, to test what is built on ringway (feature `sim`)
+//! - `ring`: the protocol, and the queues that follow it
+//! - `setup`, `mapping`, `syscall`: how a ring comes to be
+//! - `abi`: the kernel's structures and numbers
+//! - `sync`: atomics and cells, of `std` or of loom
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+compile_error!("io_uring is an interface of Linux");
+
+mod abi;
+mod mapping;
+pub mod prep;
+mod ring;
+mod setup;
+#[cfg(any(feature = "sim", ringway_loom))]
+pub mod sim;
+mod sync;
+mod syscall;
+
+pub use abi::{Cqe, Cqe32, Sqe};
+pub use ring::{Batch, Cq, EnterError, Ring, Slot, Sq, SqesMut, Waited};
+#[cfg(not(ringway_loom))]
+pub use ring::{Disabled, Local, Waker};
+pub use setup::Order;
+#[cfg(not(ringway_loom))]
+pub use setup::{Builder, Features, Probe, SetupError, SqPoll, Unavailable};
+pub use syscall::Errno;
+
+/// What `cargo xtask weaken` may do to the models: each name, and what it breaks.
+#[cfg(ringway_loom)]
+#[doc(hidden)]
+pub fn weakenings() -> Vec<(String, String)> {
+    ring::edges::weaken::list()
+}
+
+/// Places inside the ring that the models have come by so far.
+#[cfg(ringway_loom)]
+#[doc(hidden)]
+pub fn reached() -> Vec<&'static str> {
+    sync::all_reached()
+}

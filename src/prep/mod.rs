@@ -1,0 +1,109 @@
+//! Preparing SQEs: one `prep_*` method of [`Sqe`] per operation.
+//!
+//! The names are liburing's without `io_uring_`: the manual page of
+//! [`Sqe::prep_read`] is `io_uring_prep_read(3)`. What the fields of an SQE mean
+//! is in `io_uring_enter(2)`.
+//!
+//! | family | operations |
+//! |---|---|
+//! | reading and writing | [`prep_read`](Sqe::prep_read), [`prep_write`](Sqe::prep_write), [`prep_readv`](Sqe::prep_readv), [`prep_readv2`](Sqe::prep_readv2), [`prep_writev`](Sqe::prep_writev), [`prep_writev2`](Sqe::prep_writev2) |
+//! | files | [`prep_openat`](Sqe::prep_openat), [`prep_close`](Sqe::prep_close), [`prep_fsync`](Sqe::prep_fsync) |
+//! | time | [`prep_timeout`](Sqe::prep_timeout) |
+//! | readiness | [`prep_poll_add`](Sqe::prep_poll_add), [`prep_poll_multishot`](Sqe::prep_poll_multishot), [`prep_poll_remove`](Sqe::prep_poll_remove) |
+//! | cancelling | [`prep_cancel64`](Sqe::prep_cancel64), [`prep_cancel_fd`](Sqe::prep_cancel_fd) |
+//! | nothing | [`prep_nop`](Sqe::prep_nop) |
+//!
+//! # A prep resets everything
+//!
+//! A prep writes all 64 bytes of the SQE: nothing that was set before it is left,
+//! neither by an earlier operation nor by a setter. So `user_data`, the flags and
+//! the personality come after the prep:
+//!
+//! ```
+//! # let mut sqe = ringway::Sqe::default();
+//! // SAFETY: a NOP names no memory and no file.
+//! unsafe { sqe.prep_nop() }.user_data(7).link();
+//! ```
+//!
+//! Of a 128-byte SQE the prep writes the first half; the kernel reads the second
+//! half for the 128-byte operations only.
+//!
+//! # What must stay alive, and until when
+//!
+//! A prep stores pointers and descriptors; the kernel follows them later. Its
+//! `# Safety` names, for each, one of two moments until which it must stay alive,
+//! unmoved, and unshared as far as the kernel writes to it:
+//!
+//! * **until submit**: until the kernel has consumed the SQE. What a small
+//!   structure holds (a path, a timespec, an array of iovecs) is copied then, for
+//!   linked and drained operations as well. On a ring that one thread owns, without
+//!   SQPOLL, that is when the submit that takes the SQE returns. On a shared ring
+//!   another thread may be entering the kernel for this one, and with SQPOLL the
+//!   kernel's thread consumes at its leisure: there, a CQE of the operation is the
+//!   proof, the first one if it posts several.
+//! * **until the CQE**: until the last CQE of the operation, the one without the
+//!   `MORE` flag. A cancelled operation has one too; the CQE of the cancel request
+//!   is not it. Closing the ring does not replace it: the kernel may write to the
+//!   buffers of operations that were in flight for a while after the close.
+//!
+//! With [`Sqe::skip_success`] there may be no CQE: then the caller has to know by
+//! other means that the operation has ended. An SQE that the kernel never consumes
+//! needs nothing to stay alive.
+//!
+//! A descriptor is looked up when the operation starts, which for a linked, drained
+//! or [`force_async`](Sqe::force_async) operation is after the submit. Keep it open
+//! until the CQE, so that the number cannot name another file meanwhile; once
+//! started, the operation holds the file itself.
+//!
+//! Every prep is `unsafe`, also the few that name no memory: what a thread hands
+//! to the kernel is then found by one search.
+//!
+//! # Results
+//!
+//! `res` of the CQE is what the system call of that name returns, or a negative
+//! error number. Besides the errors of that call each operation may end in
+//! `ECANCELED` (cancelled, or an earlier operation of its chain failed, or the
+//! thread that submitted it has exited), `EINVAL` (a field or flag that this kernel
+//! does not know) and `EBADF` (no such descriptor or fixed file). No argument is
+//! checked before the kernel is asked.
+//!
+//! # Who may call
+//!
+//! Any thread that holds the SQE; the methods write 64 bytes of memory and do
+//! nothing else, so they never wait.
+
+use crate::abi::Sqe;
+
+mod cancel;
+mod file;
+mod nop;
+mod poll;
+mod rw;
+mod setters;
+mod target;
+mod time;
+
+pub use cancel::CancelFlags;
+pub use file::FsyncFlags;
+pub use rw::{CURRENT_POSITION, RwFlags};
+pub use target::{Dir, Fixed, Target};
+pub use time::{TimeoutFlags, Timespec};
+
+impl Sqe {
+    /// Overwrites all 64 bytes: the one store that every prep ends in.
+    #[inline(always)]
+    fn reset_to(&mut self, sqe: Sqe) -> &mut Sqe {
+        *self = sqe;
+        self
+    }
+}
+
+/// The address as the kernel takes it. The kernel will follow it, which the compiler
+/// cannot see: so the pointer is exposed, not only read.
+#[inline(always)]
+fn address<T>(pointer: *const T) -> u64 {
+    pointer.expose_provenance() as u64
+}
+
+#[cfg(test)]
+mod tests;

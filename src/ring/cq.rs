@@ -1,0 +1,118 @@
+//! The completion queue: many reapers, no claim before the read.
+//! The protocol is in [`super`], rules C1 to C4.
+
+use super::view::CqView;
+use crate::abi::{Cqe, Cqe32, cqe_flags};
+use crate::mapping::CqeSize;
+use crate::sync::{Mark, ReadMarks, reached};
+
+pub(crate) struct CqQueue {
+    pub(crate) view: CqView,
+    marks: ReadMarks,
+}
+
+impl CqQueue {
+    /// `marks` are shared with a simulated kernel, which overwrites what was read.
+    pub(crate) fn new(view: CqView, marks: ReadMarks) -> Self {
+        Self { view, marks }
+    }
+
+    /// The head, and how many slots the kernel has filled from there.
+    #[inline(always)]
+    fn filled(&self) -> (u32, u32) {
+        loop {
+            // Head before tail (rule C1): the other way round, or with a Relaxed head,
+            // the tail could be older than the head.
+            let head = self.view.head();
+            let filled = self.view.tail().wrapping_sub(head);
+            if filled <= self.view.entries() {
+                return (head, filled);
+            }
+            // The head was overtaken by the tail a whole lap ago: another reaper has
+            // moved it, look again.
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.filled().1 == 0
+    }
+
+    /// Slots filled and not taken: CQEs, except where 32-byte ones are mixed in.
+    pub(crate) fn ready(&self) -> u32 {
+        self.filled().1
+    }
+
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<Cqe> {
+        let mut one = [Cqe::default()];
+        (self.pop_batch(&mut one) == 1).then_some(one[0])
+    }
+
+    /// Moves up to `out.len()` CQEs out of the ring, oldest first.
+    #[inline]
+    pub(crate) fn pop_batch(&self, out: &mut [Cqe]) -> usize {
+        if self.view.size() == CqeSize::Mixed {
+            return self.pop_mixed(out.len(), |i, cqe, _| out[i] = cqe);
+        }
+        loop {
+            let (head, filled) = self.filled();
+            let count = out.len().min(filled as usize);
+            if count == 0 {
+                return 0;
+            }
+            let mark = self.marks.begin();
+            for (i, cqe) in out[..count].iter_mut().enumerate() {
+                *cqe = self
+                    .view
+                    .read(self.view.slot_of(head.wrapping_add(i as u32)));
+            }
+            if self.take(head, count as u32, &mark) {
+                return count;
+            }
+        }
+    }
+
+    pub(crate) fn pop_big(&self) -> Option<Cqe32> {
+        let mut one = None;
+        self.pop_mixed(1, |_, cqe, extra| one = Some(Cqe32 { cqe, extra }));
+        one
+    }
+
+    /// CQEs of any size, one look at each: steps over padding, never ends inside a CQE.
+    /// `put` may be called again for the same place, when another reaper was faster.
+    fn pop_mixed(&self, max: usize, mut put: impl FnMut(usize, Cqe, [u64; 2])) -> usize {
+        loop {
+            let (head, filled) = self.filled();
+            let mark = self.marks.begin();
+            let (mut slots, mut count) = (0, 0);
+            while slots < filled && count < max {
+                let slot = self.view.slot_of(head.wrapping_add(slots));
+                let cqe = self.view.read(slot);
+                let is_mixed = self.view.size() == CqeSize::Mixed;
+                slots += 1 + u32::from(is_mixed && cqe.flags & cqe_flags::BIG != 0);
+                if is_mixed && cqe.flags & cqe_flags::SKIP != 0 {
+                    continue;
+                }
+                put(count, cqe, self.view.read_extra(slot, cqe));
+                count += 1;
+            }
+            // Words that were overwritten while they were read may have said anything.
+            if slots <= filled && (slots == 0 || self.take(head, slots, &mark)) {
+                return count;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn take(&self, head: u32, slots: u32, mark: &Mark) -> bool {
+        if self.view.claim(head, head.wrapping_add(slots)).is_err() {
+            reached("CQEs lost");
+            return false;
+        }
+        for i in 0..slots {
+            self.marks
+                .commit(self.view.slot_of(head.wrapping_add(i)), mark);
+        }
+        true
+    }
+}

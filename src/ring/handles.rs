@@ -1,0 +1,244 @@
+//! The shared ring and its two handles.
+
+use super::{Batch, Core, EnterError, Slot, Waited};
+use crate::abi::{Cqe, Cqe32};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A ring that any number of threads share without a lock.
+///
+/// A clone is another handle of the same ring (one reference count). The ring closes
+/// with its last handle; the kernel does not wait for operations in flight then, so
+/// reap them first: their buffers may be written until their CQEs have come.
+#[derive(Clone)]
+pub struct Ring {
+    pub(crate) core: Arc<Core>,
+}
+
+impl Ring {
+    /// The worker's handle: pop, prepare, push, submit.
+    pub fn sq(&self) -> Sq {
+        Sq {
+            core: self.core.clone(),
+        }
+    }
+
+    /// The reaper's handle: reap, wait.
+    pub fn cq(&self) -> Cq {
+        Cq {
+            core: self.core.clone(),
+        }
+    }
+
+    /// See [`Sq::submit`].
+    #[inline]
+    pub fn submit(&self) -> Result<(), EnterError> {
+        self.core.submit()
+    }
+
+    /// Posts a completion with this `user_data`, so that a waiting thread returns, or
+    /// the next to wait does not block. Whoever reaps it knows it by the `user_data`; its
+    /// result is 0. To stop `n` waiting threads, post `n`.
+    ///
+    /// Any thread. Needs no slot on Linux 6.13 and later (a message to the ring, see
+    /// `io_uring_register_sync_msg(3)`); before, it goes through the submission queue as
+    /// a NOP.
+    ///
+    /// # Errors
+    ///
+    /// [`EnterError::Busy`] when the kernel has no memory, or, before 6.13, when all
+    /// slots are taken by threads that have not pushed them: submit, then try again.
+    pub fn wake(&self, user_data: u64) -> Result<(), EnterError> {
+        self.core.wake(user_data)
+    }
+
+    /// Entries of the submission queue.
+    pub fn sq_entries(&self) -> u32 {
+        self.core.sq.view.entries()
+    }
+
+    /// Entries of the completion queue: 16-byte slots on a ring of mixed sizes.
+    pub fn cq_entries(&self) -> u32 {
+        self.core.cq.view.entries()
+    }
+
+    /// SQEs that the kernel refused to read. Not 0 means that something else wrote to
+    /// the ring's memory.
+    pub fn sq_dropped(&self) -> u32 {
+        self.core.sq.view.dropped()
+    }
+
+    /// Completions that the kernel lost for want of memory; see
+    /// [`EnterError::CompletionLost`].
+    pub fn cq_overflow(&self) -> u32 {
+        self.core.cq.view.overflow()
+    }
+}
+
+impl fmt::Debug for Ring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ring")
+            .field("sq_entries", &self.sq_entries())
+            .field("cq_entries", &self.cq_entries())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The submission side of a shared [`Ring`]: for workers, and for who submits.
+///
+/// Every method may be called from any thread at any time.
+#[derive(Clone)]
+pub struct Sq {
+    core: Arc<Core>,
+}
+
+impl Sq {
+    /// A free SQE, or `None` when there is none: all are owned by other threads, pushed,
+    /// or published and not yet taken by the kernel. Submit, and pop again.
+    ///
+    /// Lock-free, never enters the kernel.
+    #[inline(always)]
+    pub fn pop(&self) -> Option<Slot<'_>> {
+        self.core.sq.pop().map(|claim| Slot::new(&self.core, claim))
+    }
+
+    /// `len` free SQEs that the kernel will see together and in order, or `None` when
+    /// there are not that many: see [`Sq::pop`]. Always `None` for 0 and for more than
+    /// [`Sq::entries`].
+    ///
+    /// Lock-free, never enters the kernel; allocates for more than 128 in any order.
+    #[inline(always)]
+    pub fn pop_batch(&self, len: u32) -> Option<Batch<'_>> {
+        self.core
+            .sq
+            .pop_batch(len)
+            .map(|claim| Batch::new(&self.core, claim))
+    }
+
+    /// Gives what is pushed to the kernel.
+    ///
+    /// One thread enters the kernel at a time, for everybody: a second caller leaves its
+    /// operations to the first and returns at once. When this returns `Ok`, everything
+    /// that was pushed before the call, by whichever thread, is with the kernel, or will
+    /// be without another call: by the thread that is at it now, or by the push of a slot
+    /// that is still owned and lies before it (in claim order a slot that is popped and
+    /// not pushed holds up the ones popped after it; in any order only a thread in the
+    /// middle of a push does).
+    ///
+    /// Enters the kernel at most 8 times; never waits for another thread in user space.
+    /// The operations run with the credentials of the thread that enters, and are
+    /// cancelled if that thread exits before they complete.
+    ///
+    /// # Errors
+    ///
+    /// Nothing pushed is lost: it stays in the ring, in order, and the next submit or
+    /// wait of any thread tries again. See [`EnterError`].
+    #[inline]
+    pub fn submit(&self) -> Result<(), EnterError> {
+        self.core.submit()
+    }
+
+    /// The number of SQEs.
+    pub fn entries(&self) -> u32 {
+        self.core.sq.view.entries()
+    }
+
+    /// How many SQEs are not free: a snapshot, old when it is read.
+    pub fn in_use(&self) -> u32 {
+        self.core.sq.in_use()
+    }
+}
+
+impl fmt::Debug for Sq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sq")
+            .field("entries", &self.entries())
+            .field("in_use", &self.in_use())
+            .finish()
+    }
+}
+
+/// The completion side of a shared [`Ring`]: for reapers.
+///
+/// Every method may be called from any thread at any time; each CQE is handed to
+/// exactly one caller.
+#[derive(Clone)]
+pub struct Cq {
+    core: Arc<Core>,
+}
+
+impl Cq {
+    /// The oldest completion, or `None` when there is none.
+    ///
+    /// Lock-free. Never blocks; enters the kernel only to fetch completions that it
+    /// holds back (after an overflow, or on a polled ring).
+    #[inline]
+    pub fn reap(&self) -> Option<Cqe> {
+        self.core.reap()
+    }
+
+    /// Up to `out.len()` completions, oldest first, and their number. Otherwise as
+    /// [`Cq::reap`].
+    #[inline]
+    pub fn reap_batch(&self, out: &mut [Cqe]) -> usize {
+        self.core.reap_batch(out)
+    }
+
+    /// The oldest completion with the 16 bytes that come with it on a ring of 32-byte or
+    /// mixed CQEs (0 elsewhere, and for a small CQE). Otherwise as [`Cq::reap`].
+    pub fn reap_big(&self) -> Option<Cqe32> {
+        self.core.reap_big()
+    }
+
+    /// Waits until there may be something to reap, or the timeout passes (`None`: no
+    /// limit).
+    ///
+    /// One of the waiting threads waits in the kernel, the others sleep. When the one
+    /// returns, the next takes its place: a completion that is not reaped by then lets
+    /// that one return as well. [`Cq::wait_reap`] reaps first, and so wakes fewer.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnterError`]. Also reports what an earlier submit could not submit and this
+    /// call could not either.
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited, EnterError> {
+        self.core.wait(timeout, || ()).map(|(waited, ())| waited)
+    }
+
+    /// Waits as [`Cq::wait`], reaps as [`Cq::reap_batch`], then lets the next thread
+    /// wait: one completion wakes at most two threads, however many wait. 0 means
+    /// nothing came: another thread was faster, or the timeout passed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cq::wait`]; nothing was reaped then.
+    pub fn wait_reap(
+        &self,
+        out: &mut [Cqe],
+        timeout: Option<Duration>,
+    ) -> Result<usize, EnterError> {
+        self.core
+            .wait(timeout, || self.core.reap_batch(out))
+            .map(|(_, count)| count)
+    }
+
+    /// The number of CQEs that fit.
+    pub fn entries(&self) -> u32 {
+        self.core.cq.view.entries()
+    }
+
+    /// How many completions lie ready: a snapshot, old when it is read.
+    pub fn ready(&self) -> u32 {
+        self.core.cq.ready()
+    }
+}
+
+impl fmt::Debug for Cq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cq")
+            .field("entries", &self.entries())
+            .field("ready", &self.ready())
+            .finish()
+    }
+}

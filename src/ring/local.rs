@@ -1,0 +1,262 @@
+//! The ring of one thread, and the ring that is not running yet.
+
+use super::kernel::Enter;
+use super::{Batch, Core, EnterError, Ring, Slot, Waited};
+use crate::abi::{Cqe, Cqe32, enter, register, sq_flags};
+use crate::setup::{Features, Mode, Opened, Probe, SetupError};
+use crate::syscall::{self, Errno};
+use std::fmt;
+use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A ring that belongs to one thread: the same calls as the shared [`Ring`], and the
+/// setup flags that need a single issuer (SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN).
+///
+/// It cannot leave its thread:
+///
+/// ```compile_fail
+/// let ring = ringway::Ring::builder(8).build_local().unwrap();
+/// std::thread::spawn(move || ring.submit());
+/// ```
+///
+/// Dropping it closes the ring, which does not wait for operations in flight; see
+/// [`Ring`].
+pub struct Local {
+    core: Arc<Core>,
+    thread: PhantomData<*mut ()>,
+}
+
+impl Local {
+    pub(super) fn new(core: Core) -> Self {
+        Self {
+            core: Arc::new(core),
+            thread: PhantomData,
+        }
+    }
+
+    /// A free SQE, or `None` when all are in use: submit, and pop again.
+    #[inline(always)]
+    pub fn pop(&self) -> Option<Slot<'_>> {
+        self.core.sq.pop().map(|claim| Slot::new(&self.core, claim))
+    }
+
+    /// `len` free SQEs that the kernel will see together and in order; see
+    /// [`Sq::pop_batch`](super::Sq::pop_batch).
+    #[inline(always)]
+    pub fn pop_batch(&self, len: u32) -> Option<Batch<'_>> {
+        self.core
+            .sq
+            .pop_batch(len)
+            .map(|claim| Batch::new(&self.core, claim))
+    }
+
+    /// Gives everything pushed to the kernel, in one enter.
+    ///
+    /// # Errors
+    ///
+    /// Nothing pushed is lost: it stays in the ring for the next submit. See
+    /// [`EnterError`].
+    #[inline]
+    pub fn submit(&self) -> Result<(), EnterError> {
+        self.core.pass()
+    }
+
+    /// Gives everything pushed to the kernel and waits for `want` completions, in one
+    /// enter. `want` is cut to the CQ's size by the kernel; 0 does not wait, and runs
+    /// what the kernel has deferred to this thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::submit`].
+    pub fn submit_and_wait(
+        &self,
+        want: u32,
+        timeout: Option<Duration>,
+    ) -> Result<Waited, EnterError> {
+        let core = &*self.core;
+        core.check_poison()?;
+        let tail = core.sq.publish();
+        // Exact: after a submit of less than it was asked for, the kernel does not wait.
+        let mut request = Enter {
+            to_submit: tail.wrapping_sub(core.sq.view.head_hint()),
+            min_complete: want,
+            flags: enter::GETEVENTS,
+            timeout,
+        };
+        if core.is_sqpoll {
+            super::edges::SQPOLL_FENCE.fence();
+            if core.sq.view.flags() & sq_flags::NEED_WAKEUP != 0 {
+                request.flags |= enter::SQ_WAKEUP;
+            }
+        }
+        match core.enter_or_time_out(request)? {
+            Waited::Maybe if !core.is_sqpoll && core.sq.view.head_hint() != tail => {
+                Err(EnterError::Busy)
+            }
+            waited => Ok(waited),
+        }
+    }
+
+    /// Waits for one completion; see [`Local::submit_and_wait`], which also submits.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnterError`].
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited, EnterError> {
+        self.core.check_poison()?;
+        if self.core.cq.is_empty() {
+            let request = Enter {
+                min_complete: 1,
+                flags: enter::GETEVENTS,
+                timeout,
+                to_submit: 0,
+            };
+            return self.core.enter_or_time_out(request);
+        }
+        Ok(Waited::Maybe)
+    }
+
+    /// The oldest completion, or `None` when there is none. Never blocks.
+    #[inline]
+    pub fn reap(&self) -> Option<Cqe> {
+        self.core.reap()
+    }
+
+    /// Up to `out.len()` completions, oldest first, and their number. Never blocks.
+    #[inline]
+    pub fn reap_batch(&self, out: &mut [Cqe]) -> usize {
+        self.core.reap_batch(out)
+    }
+
+    /// The oldest completion with its second 16 bytes; see
+    /// [`Cq::reap_big`](super::Cq::reap_big).
+    pub fn reap_big(&self) -> Option<Cqe32> {
+        self.core.reap_big()
+    }
+
+    /// A handle by which any thread makes this one's wait return.
+    pub fn waker(&self) -> Waker {
+        Waker {
+            core: self.core.clone(),
+        }
+    }
+
+    /// Entries of the submission queue.
+    pub fn sq_entries(&self) -> u32 {
+        self.core.sq.view.entries()
+    }
+
+    /// Entries of the completion queue.
+    pub fn cq_entries(&self) -> u32 {
+        self.core.cq.view.entries()
+    }
+
+    /// What the kernel said it can do.
+    pub fn features(&self) -> Features {
+        self.core.features()
+    }
+
+    /// Asks the kernel which opcodes it has; see [`Ring::probe`].
+    ///
+    /// # Errors
+    ///
+    /// See [`Ring::probe`].
+    pub fn probe(&self) -> Result<Probe, Errno> {
+        self.core.probe()
+    }
+
+    /// The ring's descriptor; `None` if it has only a registered index
+    /// (REGISTERED_FD_ONLY).
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.core.fd()
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local")
+            .field("sq_entries", &self.sq_entries())
+            .field("cq_entries", &self.cq_entries())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Wakes the thread of a [`Local`] ring, from any thread.
+#[derive(Clone)]
+pub struct Waker {
+    core: Arc<Core>,
+}
+
+impl Waker {
+    /// Posts a completion with this `user_data` on the ring. Linux 6.13.
+    ///
+    /// # Errors
+    ///
+    /// [`EnterError::Kernel`] with EINVAL before Linux 6.13, with EBADF on a ring that
+    /// has no descriptor; [`EnterError::Busy`] when the kernel has no memory.
+    pub fn wake(&self, user_data: u64) -> Result<(), EnterError> {
+        self.core.post(user_data)
+    }
+}
+
+impl fmt::Debug for Waker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waker").finish_non_exhaustive()
+    }
+}
+
+/// A ring that does not run yet (R_DISABLED): it can be sent to the thread that will
+/// own it, and be restricted, but takes no operations.
+#[must_use = "a disabled ring does nothing until it is enabled"]
+pub struct Disabled {
+    opened: Opened,
+}
+
+impl Disabled {
+    pub(super) fn new(opened: Opened) -> Self {
+        Self { opened }
+    }
+
+    /// Starts the ring as one that threads share.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError::Refused`] if it was built with a flag that a shared ring cannot
+    /// have; otherwise what `IORING_REGISTER_ENABLE_RINGS` says.
+    pub fn enable(self) -> Result<Ring, SetupError> {
+        self.opened.check(Mode::Shared)?;
+        self.start().map(Ring::new)
+    }
+
+    /// Starts the ring as the calling thread's own: with SINGLE_ISSUER, that thread is
+    /// the issuer.
+    ///
+    /// # Errors
+    ///
+    /// What `IORING_REGISTER_ENABLE_RINGS` says.
+    pub fn enable_local(self) -> Result<Local, SetupError> {
+        self.start().map(Local::new)
+    }
+
+    fn start(self) -> Result<Core, SetupError> {
+        // SAFETY: ENABLE_RINGS takes no argument.
+        unsafe {
+            syscall::io_uring_register(
+                self.opened.fd.raw(),
+                register::ENABLE_RINGS,
+                std::ptr::null_mut(),
+                0,
+            )
+        }
+        .map_err(SetupError::Enable)?;
+        Ok(Core::open(self.opened))
+    }
+}
+
+impl fmt::Debug for Disabled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Disabled").finish_non_exhaustive()
+    }
+}

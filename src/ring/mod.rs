@@ -1,0 +1,114 @@
+//! The ring: one submission queue and one completion queue, many threads.
+//!
+//! # Protocol
+//!
+//! Parties: *claimers* (pop), *owners* (of a popped slot), *pushers*, *holders* (of the
+//! submitter's role), *reapers*, the *kernel* (whoever runs its side: the thread inside
+//! `io_uring_enter`, the SQ thread, an interrupt).
+//!
+//! | field | who may touch it, and when | the edge that hands it over |
+//! |---|---|---|
+//! | `sq.head` | kernel writes; anyone reads | [`edges::SQ_HEAD`] from `io_commit_sqring` |
+//! | `sq.tail` | publishers move it forward by CAS | [`edges::SQ_PUBLISH`] to `io_sqring_entries` |
+//! | `sq.array[i]` | any order: the pusher whose ticket it is writes; claimers and the kernel read | stamp, tail, head; back by [`edges::SQ_CLAIM`] and [`edges::SQ_TICKET`] |
+//! | `sqes[i]` | its owner, from claim to push; then the kernel, until its head is past | claim, [`edges::SQ_READY`], [`edges::SQ_PUBLISH`], [`edges::SQ_HEAD`] |
+//! | `sq.flags` | kernel writes; anyone reads | none; NEED_WAKEUP after [`edges::SQPOLL_FENCE`] |
+//! | `cq.head` | reapers move it forward by CAS | [`edges::CQ_CLAIM`] to `io_cqe_cache_refill` and to [`edges::CQ_HEAD`] |
+//! | `cq.tail` | kernel writes; anyone reads | [`edges::CQ_TAIL`] from `io_commit_cqring` |
+//! | `cqes[i]` | kernel writes when the head allows it; reapers read, as relaxed words | [`edges::CQ_TAIL`], [`edges::CQ_CLAIM`] |
+//! | claims, limit, tickets, stamps | user threads only, on the heap | named in `edges.rs` |
+//!
+//! ## Submission: S
+//!
+//! In *any order* the kernel's index array is also the free list. With all counters
+//! extended to 64 bits, `n` entries, and a cell for each counter modulo `n`:
+//!
+//! ```text
+//!   head ....... tail ....... tickets ....... claims ....... head + n
+//!    | published  |  pushed     |  owned: these  |    free: these |
+//!    |            |  (stamped)  |  cells hold    |    cells hold  |
+//!    |            |             |  nothing       |    slot numbers|
+//! ```
+//!
+//! In *claim order* (NO_SQARRAY) the claim is the ticket and slot `i` is cell `i`.
+//!
+//! - **S1** A slot has one owner: the claimer from the claim to the stamp, then
+//!   whoever publishes it, then the kernel, until its head has passed. Only the owner
+//!   touches the SQE and, in any order, the slot's link.
+//! - **S2** A claimer reads the cells first and claims by CAS on the 64-bit claim
+//!   counter afterwards; if the CAS fails, what it read is worth nothing. The counter
+//!   never comes round, so a CAS that succeeds has read its own cells.
+//! - **S3** A cell is overwritten only with a ticket, and ticket `t` is given out only
+//!   after more than `t` claims. So every claim of the cell's former content was done,
+//!   and (claim, then tickets in a chain) happened before.
+//! - **S4** A batch has one stamp, at its first ticket: ticket and length in one word.
+//!   It becomes ready, and is published, whole.
+//! - **S5** The limit is at most `head + n`. Too low costs a look at the kernel's head;
+//!   it is never too high.
+//! - **S6** A submitter that finds an unready ticket with ready batches behind it marks
+//!   the stamp, by CAS; the push, a swap, finds the mark and submits. If the swap was
+//!   first, the CAS fails and the submitter goes on. So nobody's ready batch is left
+//!   behind without a thread that will submit it.
+//! - **S7** The tail only grows: it is moved by CAS from where the walk began. (A walk
+//!   that stands still between its start and its CAS for exactly a multiple of 2^32
+//!   publications is not told from one that does not.)
+//!
+//! ## Entering: E
+//!
+//! - **E1** Whoever asks for a submit while nobody is at it becomes the holder:
+//!   publishes, enters once for everybody. Who asks meanwhile is counted and leaves.
+//! - **E2** A holder leaves only if nobody asked since it last looked, and makes at most
+//!   8 passes. Before the last it gives the role away, so that whoever asks from then on
+//!   holds it, and what was asked before is in that pass. Two may then publish and enter
+//!   at once: S7 allows it.
+//! - **E3** `to_submit` is always the whole ring: a number could end inside a chain of
+//!   links that another thread published.
+//! - **E4** SQPOLL: tail, full fence, NEED_WAKEUP, in the thread that moved the tail.
+//! - **E5** If the kernel refuses, the holder's caller is told, and the debt is noted:
+//!   the next submit or wait of any thread tries again.
+//!
+//! ## Completion: C
+//!
+//! - **C1** Head (Acquire), then tail (Acquire): a reaper that sees another's head also
+//!   sees the tail that the other saw, and never a distance over the ring's size.
+//! - **C2** Words are read first, the head is moved by CAS afterwards; if the CAS fails,
+//!   what was read is worth nothing. (A reaper that stands still between the two for
+//!   exactly a multiple of 2^32 completions is not told from one that does not.)
+//! - **C3** A reaper that stalls holds up nobody.
+//! - **C4** Empty, and CQ_OVERFLOW or TASKRUN set, means: enter with GETEVENTS, look again.
+//!
+//! ## Waiting: W
+//!
+//! - **W1** At most one thread waits in the kernel, for one CQE: larger or mixed numbers
+//!   lose wake-ups when several wait. The others sleep on the seat's word.
+//! - **W2** Whoever frees the seat wakes one follower, and a woken follower tries to take
+//!   it before it does anything else. So a free seat with followers has a wake on its way.
+//! - **W3** A follower sleeps only while the word says that somebody leads.
+//! - **W4** A wait says "maybe".
+
+mod core;
+mod cq;
+pub(crate) mod edges;
+mod handles;
+mod index;
+mod kernel;
+#[cfg(not(ringway_loom))]
+mod local;
+#[cfg(not(ringway_loom))]
+mod open;
+mod slot;
+mod sq;
+mod submit;
+mod view;
+mod wait;
+
+pub(crate) use core::Core;
+pub use handles::{Cq, Ring, Sq};
+pub(crate) use kernel::Kernel;
+#[cfg(any(feature = "sim", ringway_loom))]
+pub(crate) use kernel::{Enter, Simulated};
+#[cfg(not(ringway_loom))]
+pub use local::{Disabled, Local, Waker};
+pub use slot::{Batch, Slot, SqesMut};
+pub use submit::EnterError;
+pub use wait::Waited;

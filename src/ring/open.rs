@@ -1,0 +1,116 @@
+//! From a builder to a ring of the real kernel.
+
+use super::kernel::{Kernel, Real};
+use super::local::{Disabled, Local};
+use super::{Core, Ring};
+use crate::setup::{Builder, Features, Mode, Opened, Probe, SetupError};
+use crate::sync::ReadMarks;
+use crate::syscall::Errno;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+impl Builder<'_> {
+    /// Makes a ring that threads share.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] names the argument, the flag, or why io_uring is unavailable.
+    pub fn build(self) -> Result<Ring, SetupError> {
+        self.open(Mode::Shared, false)
+            .map(Core::open)
+            .map(Ring::new)
+    }
+
+    /// Makes a ring of the calling thread's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn build_local(self) -> Result<Local, SetupError> {
+        self.open(Mode::Local, false)
+            .map(Core::open)
+            .map(Local::new)
+    }
+
+    /// Makes a ring that does not run before it is enabled (R_DISABLED, Linux 5.10), by
+    /// the thread that will own it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::build`].
+    pub fn build_disabled(self) -> Result<Disabled, SetupError> {
+        self.open(Mode::Local, true).map(Disabled::new)
+    }
+}
+
+impl Ring {
+    /// Settings for a ring with this many SQEs: a power of two, 1 to 32768.
+    pub fn builder<'fd>(entries: u32) -> Builder<'fd> {
+        Builder::new(entries)
+    }
+
+    pub(super) fn new(core: Core) -> Self {
+        Self {
+            core: Arc::new(core),
+        }
+    }
+
+    /// What the kernel said it can do.
+    pub fn features(&self) -> Features {
+        self.core.features()
+    }
+
+    /// Asks the kernel which opcodes it has. `io_uring_register(2)`, Linux 5.6.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's errno: EACCES if a restriction forbids it; ENXIO for a simulated
+    /// ring.
+    pub fn probe(&self) -> Result<Probe, Errno> {
+        self.core.probe()
+    }
+
+    /// The ring's descriptor; `None` for a simulated ring.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.core.fd()
+    }
+}
+
+impl Core {
+    pub(super) fn open(opened: Opened) -> Self {
+        let Opened {
+            fd,
+            mapping,
+            params,
+            order,
+        } = opened;
+        let pointers = mapping.pointers();
+        let marks = ReadMarks::new(pointers.cq_entries);
+        let kernel = Kernel::Real(Real {
+            _mapping: mapping,
+            fd,
+        });
+        // SAFETY: the core holds the mapping; it was made for this ring and this core.
+        unsafe { Core::new(kernel, pointers, params, order, marks) }
+    }
+
+    pub(super) fn features(&self) -> Features {
+        Features::new(self.params.features)
+    }
+
+    pub(super) fn probe(&self) -> Result<Probe, Errno> {
+        match &self.kernel {
+            Kernel::Real(real) => crate::setup::probe(&real.fd),
+            #[cfg(feature = "sim")]
+            Kernel::Simulated(_) => Err(Errno::from_raw(libc::ENXIO)),
+        }
+    }
+
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.kernel {
+            Kernel::Real(real) => real.fd.borrow(),
+            #[cfg(feature = "sim")]
+            Kernel::Simulated(_) => None,
+        }
+    }
+}

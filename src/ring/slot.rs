@@ -1,0 +1,218 @@
+//! Slots: SQEs that a thread owns between pop and push.
+
+use super::Core;
+use super::sq::Claim;
+use crate::abi::Sqe;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+/// A free SQE, owned: prepare it with a `prep_*` method, then [`push`](Slot::push) it.
+///
+/// A slot is a linear token. It cannot be copied, it stays tied to the ring it came
+/// from, and one thread may prepare what another pushes. A slot that is dropped
+/// unpushed, or unwound through by a panic, is pushed as a NOP that posts no CQE: the
+/// SQE is not lost and nobody waits for it. (A kernel that has seen such a NOP refuses
+/// `IOSQE_IO_DRAIN` on that ring with EOPNOTSUPP from then on.)
+///
+/// ```
+/// # let ring = ringway::Ring::builder(8).build()?;
+/// let sq = ring.sq();
+/// let mut slot = sq.pop().expect("an empty ring has free slots");
+/// unsafe { slot.prep_nop() }.user_data(7);
+/// slot.push();
+/// sq.submit()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a dropped slot becomes a NOP"]
+pub struct Slot<'r> {
+    batch: Batch<'r>,
+}
+
+impl<'r> Slot<'r> {
+    #[inline(always)]
+    pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
+        Self {
+            batch: Batch::new(core, claim),
+        }
+    }
+
+    /// Makes the operation ready for the next submit, by whichever thread.
+    ///
+    /// Lock-free; enters the kernel only if another thread's submit came between this
+    /// slot's pop and push and left to this push what lies behind it.
+    #[inline(always)]
+    pub fn push(self) {
+        self.batch.push();
+    }
+
+    /// The command area of the SQE: 16 bytes, or 80 on a ring with 128-byte SQEs.
+    ///
+    /// # Safety
+    ///
+    /// For commands that hold pointers: what they point to must stay as the command
+    /// requires it. The bytes mean nothing to other operations.
+    pub unsafe fn command_mut(&mut self) -> &mut [u8] {
+        let big = self.batch.core.sq.view.is_big();
+        let sqe: *mut Sqe = &mut **self;
+        let len = if big { 80 } else { 16 };
+        // SAFETY: the command area is the last 16 bytes of the first 64, followed, where
+        // SQEs are big, by the other 64 of the same slot; the slot is ours (rule S1).
+        unsafe { std::slice::from_raw_parts_mut(sqe.cast::<u8>().add(48), len) }
+    }
+}
+
+impl Deref for Slot<'_> {
+    type Target = Sqe;
+
+    #[inline(always)]
+    fn deref(&self) -> &Sqe {
+        // SAFETY: the slot is ours, and `&self` keeps `&mut` references away.
+        unsafe { self.batch.core.sq.view.sqe(self.batch.claim.slot) }
+    }
+}
+
+impl DerefMut for Slot<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Sqe {
+        // SAFETY: the slot is ours, and `&mut self` keeps other references away.
+        unsafe { self.batch.core.sq.view.sqe(self.batch.claim.slot) }
+    }
+}
+
+impl fmt::Debug for Slot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slot").field(&self.batch.claim.slot).finish()
+    }
+}
+
+/// Several free SQEs, owned together: the kernel sees all of them or none, in this
+/// order, with no other SQE in between. A chain of links needs that.
+///
+/// Dropped unpushed, all of them become NOPs; see [`Slot`].
+#[must_use = "a dropped batch becomes NOPs"]
+pub struct Batch<'r> {
+    core: &'r Core,
+    claim: Claim,
+}
+
+impl<'r> Batch<'r> {
+    #[inline(always)]
+    pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
+        let batch = Self { core, claim };
+        if core.sq.view.is_big() {
+            batch.clear_second_halves();
+        }
+        batch
+    }
+
+    #[cold]
+    fn clear_second_halves(&self) {
+        self.for_each_slot(|slot| {
+            // SAFETY: the slot is ours, and there is no reference into it yet.
+            if let Some(half) = unsafe { self.core.sq.view.second_half(slot) } {
+                *half = Sqe::default();
+            }
+        });
+    }
+
+    fn for_each_slot(&self, mut f: impl FnMut(u32)) {
+        let mut slot = self.claim.slot;
+        for left in (0..self.claim.len).rev() {
+            f(slot);
+            if left > 0 {
+                // SAFETY: the batch is ours and `slot` is not its last.
+                slot = unsafe { self.core.sq.after(slot) };
+            }
+        }
+    }
+
+    /// How many SQEs; at least 1.
+    #[allow(clippy::len_without_is_empty)]
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.claim.len as usize
+    }
+
+    /// The SQEs, in the order in which the kernel will see them.
+    #[inline(always)]
+    pub fn iter_mut(&mut self) -> SqesMut<'_> {
+        SqesMut {
+            core: self.core,
+            slot: self.claim.slot,
+            left: self.claim.len,
+            batch: PhantomData,
+        }
+    }
+
+    /// Makes all operations ready for the next submit, by whichever thread. See
+    /// [`Slot::push`].
+    #[inline(always)]
+    pub fn push(self) {
+        let (core, claim) = (self.core, self.claim);
+        std::mem::forget(self);
+        core.push(claim);
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if super::edges::broken("DROP_LOSES") {
+            return;
+        }
+        for sqe in self.iter_mut() {
+            // SAFETY: a NOP holds no pointer.
+            unsafe { sqe.prep_nop() }.skip_success();
+        }
+        self.core.push(self.claim);
+    }
+}
+
+impl fmt::Debug for Batch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("slot", &self.claim.slot)
+            .field("len", &self.claim.len)
+            .finish()
+    }
+}
+
+impl<'b> IntoIterator for &'b mut Batch<'_> {
+    type Item = &'b mut Sqe;
+    type IntoIter = SqesMut<'b>;
+
+    fn into_iter(self) -> SqesMut<'b> {
+        self.iter_mut()
+    }
+}
+
+/// The SQEs of a [`Batch`], in order.
+pub struct SqesMut<'b> {
+    core: &'b Core,
+    slot: u32,
+    left: u32,
+    batch: PhantomData<&'b mut Sqe>,
+}
+
+impl<'b> Iterator for SqesMut<'b> {
+    type Item = &'b mut Sqe;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'b mut Sqe> {
+        self.left = self.left.checked_sub(1)?;
+        let slot = self.slot;
+        if self.left > 0 {
+            // SAFETY: the batch is borrowed mutably, and `slot` is not its last.
+            self.slot = unsafe { self.core.sq.after(slot) };
+        }
+        // SAFETY: the batch owns the slot and is borrowed mutably for `'b`; each slot
+        // comes up once.
+        Some(unsafe { self.core.sq.view.sqe(slot) })
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left as usize, Some(self.left as usize))
+    }
+}
+
+impl ExactSizeIterator for SqesMut<'_> {}

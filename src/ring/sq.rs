@@ -1,0 +1,347 @@
+//! The submission queue: claiming slots, pushing them, publishing the tail.
+//! The protocol is in [`super`], rules S1 to S7.
+
+use super::edges;
+use super::index::{self, Found, Stamp};
+use super::view::SqView;
+use crate::setup::Order;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::{ReadMarks, UnsafeCell, reached};
+use crossbeam_utils::CachePadded;
+use std::mem::MaybeUninit;
+
+/// Batches up to this size are claimed without allocating.
+const STACK_BATCH: usize = 128;
+
+pub(crate) struct SqQueue {
+    pub(crate) view: SqView,
+    order: Order,
+    claims: CachePadded<Claims>,
+    /// Tickets given out. Any order only: in claim order the claim is the ticket.
+    tickets: CachePadded<AtomicU64>,
+    /// One per cell: whether the batch whose first ticket it is, is ready (rule S4).
+    stamps: Box<[AtomicU64]>,
+    /// Any order: for each slot of a claimed batch the next one; its owner's alone.
+    links: Box<[UnsafeCell<u32>]>,
+    /// Cells that claimers read (rule S3).
+    marks: ReadMarks,
+    /// Gaps that submitters looked behind (rule S6).
+    gaps: ReadMarks,
+}
+
+/// Both are read by every pop; one line holds them.
+struct Claims {
+    /// Slots claimed since the start.
+    next: AtomicU64,
+    /// Claims that the kernel's head is known to allow.
+    limit: AtomicU64,
+}
+
+// SAFETY: the cells in `links` belong to the owner of the slot (rule S1); all else
+// is atomic.
+unsafe impl Sync for SqQueue {}
+
+/// A claimed run of slots: where it starts and how many.
+#[derive(Clone, Copy)]
+pub(crate) struct Claim {
+    /// The claim's position, which in claim order is also its first ticket.
+    pub(crate) position: u64,
+    /// The first slot.
+    pub(crate) slot: u32,
+    pub(crate) len: u32,
+}
+
+impl SqQueue {
+    /// The ring must be empty: head and tail equal.
+    pub(crate) fn new(view: SqView, order: Order) -> Self {
+        let entries = view.entries();
+        let start = u64::from(view.tail());
+        if order == Order::Any {
+            for cell in 0..entries {
+                view.set_index(cell, cell);
+            }
+        }
+        let links = if order == Order::Any { entries } else { 0 };
+        Self {
+            view,
+            order,
+            claims: CachePadded::new(Claims {
+                next: AtomicU64::new(start),
+                limit: AtomicU64::new(start + u64::from(entries)),
+            }),
+            tickets: CachePadded::new(AtomicU64::new(start)),
+            stamps: (0..entries)
+                .map(|_| AtomicU64::new(Stamp::before(start).0))
+                .collect(),
+            links: (0..links).map(|_| UnsafeCell::new(0)).collect(),
+            marks: ReadMarks::new(entries),
+            gaps: ReadMarks::new(entries),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn pop(&self) -> Option<Claim> {
+        let mut slot = 0;
+        let position = self.claim(1, |at| slot = self.slot_at(at))?;
+        Some(Claim {
+            position,
+            slot,
+            len: 1,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn pop_batch(&self, len: u32) -> Option<Claim> {
+        if len == 0 || len > self.view.entries() {
+            return None;
+        }
+        match self.order {
+            Order::Claim => {
+                let position = self.claim(len, |_| ())?;
+                Some(Claim {
+                    position,
+                    slot: self.view.cell(position),
+                    len,
+                })
+            }
+            Order::Any if len as usize <= STACK_BATCH => {
+                let mut slots = [const { MaybeUninit::uninit() }; STACK_BATCH];
+                self.pop_any(&mut slots[..len as usize])
+            }
+            Order::Any => self.pop_any(&mut vec![MaybeUninit::uninit(); len as usize]),
+        }
+    }
+
+    fn pop_any(&self, slots: &mut [MaybeUninit<u32>]) -> Option<Claim> {
+        let len = slots.len() as u32;
+        let position = self.claim(len, |at| {
+            for (i, slot) in slots.iter_mut().enumerate() {
+                slot.write(self.slot_at(at.wrapping_add(i as u64)));
+            }
+        })?;
+        // SAFETY: a claim that succeeded has run the closure, which wrote each.
+        let slots = unsafe { &*(std::ptr::from_ref(slots) as *const [u32]) };
+        for pair in slots.windows(2) {
+            // SAFETY: the claim made these slots, and so their links, ours alone
+            // (rule S1).
+            self.links[pair[0] as usize].with_mut(|link| unsafe { *link = pair[1] });
+        }
+        Some(Claim {
+            position,
+            slot: slots[0],
+            len,
+        })
+    }
+
+    /// The slot that a claim of position `at` gets.
+    #[inline(always)]
+    fn slot_at(&self, at: u64) -> u32 {
+        match self.order {
+            Order::Any => self.view.index(self.view.cell(at)),
+            Order::Claim => self.view.cell(at),
+        }
+    }
+
+    /// The slot after `slot` in a claimed batch.
+    ///
+    /// # Safety
+    ///
+    /// The caller owns the batch, `slot` belongs to it, and is not its last.
+    #[inline(always)]
+    pub(crate) unsafe fn after(&self, slot: u32) -> u32 {
+        match self.order {
+            // SAFETY: the batch's owner owns its links (rule S1).
+            Order::Any => self.links[slot as usize].with_mut(|link| unsafe { *link }),
+            Order::Claim => self.view.cell(u64::from(slot) + 1),
+        }
+    }
+
+    /// Claims `len` positions; `read` looks at their cells before the claim.
+    #[inline(always)]
+    fn claim(&self, len: u32, mut read: impl FnMut(u64)) -> Option<u64> {
+        // Ordering: Relaxed; a stale position fails the CAS.
+        let mut at = self.claims.next.load(Relaxed);
+        loop {
+            // Ordering: Acquire, see `SQ_LIMIT_SEEN`; Relaxed would hand out a slot
+            // that the kernel's head freed for another thread only.
+            let limit = self.claims.limit.load(edges::SQ_LIMIT_SEEN.order());
+            if index::ahead(at, limit) < i64::from(len)
+                && index::ahead(at, self.raise_limit(at)) < i64::from(len)
+            {
+                return None;
+            }
+            let mark = self.marks.begin();
+            read(at);
+            let next = at.wrapping_add(u64::from(len));
+            // Ordering: AcqRel, see `SQ_CLAIM`: the cells were read before anybody
+            // who sees this claim, or one after it, may overwrite them (rule S3).
+            // Relaxed on failure: what was read is thrown away.
+            match self
+                .claims
+                .next
+                .compare_exchange(at, next, edges::SQ_CLAIM.order(), Relaxed)
+            {
+                Ok(_) => {
+                    for i in 0..u64::from(len) {
+                        self.marks.commit(self.view.cell(at.wrapping_add(i)), &mark);
+                    }
+                    return Some(at);
+                }
+                Err(now) => {
+                    reached("claim lost");
+                    at = now;
+                }
+            }
+        }
+    }
+
+    /// Looks at the kernel's head, for a claimer that has run into the limit.
+    ///
+    /// `near` may be stale: the head extended from it is then too low or exact, never
+    /// too high, and a limit that is too low only costs another look (rule S5).
+    #[cold]
+    fn raise_limit(&self, near: u64) -> u64 {
+        let head = index::extend(self.view.head(), near);
+        let limit = head.wrapping_add(u64::from(self.view.entries()));
+        // Ordering: Release, see `SQ_LIMIT_RAISED`. A maximum, since a thread with
+        // an older head may come later.
+        self.claims
+            .limit
+            .fetch_max(limit, edges::SQ_LIMIT_RAISED.order());
+        limit
+    }
+
+    /// Makes a claimed batch ready for the kernel. True if a submitter left what is
+    /// behind it to the caller, who must then submit (rule S6).
+    #[inline(always)]
+    pub(crate) fn push(&self, claim: Claim) -> bool {
+        match self.order {
+            Order::Claim => self.stamp(claim.position, claim.len),
+            Order::Any => {
+                // Ordering: AcqRel, see `SQ_TICKET`: all claims of all earlier
+                // tickets are before this one, so the cell is free (rule S3).
+                let ticket = self
+                    .tickets
+                    .fetch_add(u64::from(claim.len), edges::SQ_TICKET.order());
+                let mut slot = claim.slot;
+                for i in 0..claim.len {
+                    let cell = self.view.cell(ticket.wrapping_add(u64::from(i)));
+                    self.marks.overwrite(cell);
+                    self.view.set_index(cell, slot);
+                    if i + 1 < claim.len {
+                        // SAFETY: the claim is the caller's, and this is not its last
+                        // slot.
+                        slot = unsafe { self.after(slot) };
+                    }
+                }
+                self.stamp(ticket, claim.len)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn stamp(&self, ticket: u64, len: u32) -> bool {
+        if edges::broken("STAMP_PER_SQE") && len > 1 {
+            let wanted = (0..u64::from(len)).map(|i| self.stamp(ticket.wrapping_add(i), 1));
+            return wanted.fold(false, |any, one| any | one);
+        }
+        // Ordering: AcqRel, see `SQ_READY`. A swap, not a store: a submitter that
+        // found the gap and this push agree on which of them saw the other.
+        let before = self
+            .stamp_of(ticket)
+            .swap(Stamp::ready(ticket, len).0, edges::SQ_READY.order());
+        let is_wanted = before == Stamp::wanted(ticket).0;
+        if is_wanted {
+            reached("gap filled");
+            self.gaps.overwrite(self.view.cell(ticket));
+        }
+        is_wanted
+    }
+
+    #[inline(always)]
+    fn stamp_of(&self, ticket: u64) -> &AtomicU64 {
+        &self.stamps[self.view.cell(ticket) as usize]
+    }
+
+    /// Tickets given out so far.
+    #[inline(always)]
+    fn end(&self) -> u64 {
+        // Ordering: Relaxed; the tickets that a submitter must see reached it through
+        // `SUBMIT_REQUEST`, later ones ask for themselves.
+        match self.order {
+            Order::Any => self.tickets.load(Relaxed),
+            Order::Claim => self.claims.next.load(Relaxed),
+        }
+    }
+
+    /// Moves the kernel's tail over every batch that is ready, and returns it.
+    ///
+    /// Any number of threads may publish at once; each moves the tail forward from
+    /// where it found it (rule S7). Lock-free: a step is repeated only because another
+    /// thread published or pushed.
+    pub(crate) fn publish(&self) -> u32 {
+        'walk: loop {
+            let end = self.end();
+            let from = index::extend(self.view.tail(), end);
+            let mut to = from;
+            while index::ahead(to, end) > 0 {
+                let stamp = self.stamp_of(to);
+                // Ordering: Acquire, see `SQ_STAMP_SEEN`: the batch is ours to pass on.
+                let seen = Stamp(stamp.load(edges::SQ_STAMP_SEEN.order()));
+                match seen.look(to) {
+                    Found::Ready(len) => to = to.wrapping_add(u64::from(len)),
+                    // Somebody published this ticket, and saw the kernel take it.
+                    Found::Newer => {
+                        reached("stale tail");
+                        continue 'walk;
+                    }
+                    Found::Older if self.is_marked(seen, to, end) => break,
+                    // Ordering: Release, see `SQ_GAP`: the batches behind the gap go to
+                    // whoever fills it. Relaxed on failure: it was filled, look again.
+                    Found::Older => {
+                        let wanted = Stamp::wanted(to).0;
+                        let mark = self.gaps.begin();
+                        match stamp.compare_exchange(seen.0, wanted, edges::SQ_GAP.order(), Relaxed)
+                        {
+                            Ok(_) => {
+                                reached("gap marked");
+                                self.gaps.commit(self.view.cell(to), &mark);
+                                break;
+                            }
+                            Err(_) => reached("gap closed"),
+                        }
+                    }
+                }
+            }
+            if from == to || self.view.publish(from as u32, to as u32).is_ok() {
+                return to as u32;
+            }
+            reached("tail moved by another");
+        }
+    }
+
+    /// Whether an unready ticket needs no mark: it has one, or nothing behind it is
+    /// ready that a submit could have been asked for.
+    fn is_marked(&self, seen: Stamp, gap: u64, end: u64) -> bool {
+        let behind = 1..index::ahead(gap, end) as u64;
+        let is_ready = |i| {
+            let ticket = gap.wrapping_add(i);
+            // Ordering: Relaxed; only whether it is there counts, `SQ_GAP` passes it on
+            // and `SUBMIT_REQUEST` has made visible what was asked for.
+            let stamp = Stamp(self.stamp_of(ticket).load(Relaxed));
+            matches!(stamp.look(ticket), Found::Ready(_))
+        };
+        seen == Stamp::wanted(gap)
+            || !behind.into_iter().any(is_ready)
+            || edges::broken("NO_GAP_MARK")
+    }
+
+    /// Slots that are neither free nor consumed: claimed, pushed or published. A
+    /// snapshot: other threads change it while it is taken.
+    pub(crate) fn in_use(&self) -> u32 {
+        // Ordering: Relaxed; a snapshot.
+        let next = self.claims.next.load(Relaxed);
+        let head = index::extend(self.view.head_hint(), next);
+        index::ahead(head, next).clamp(0, i64::from(self.view.entries())) as u32
+    }
+}

@@ -1,0 +1,214 @@
+//! Entering the kernel to submit, once for everybody. Rules E1 to E4 of [`super`].
+
+use super::Core;
+use super::edges;
+use super::kernel::Enter;
+use crate::abi::{enter, sq_flags};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use crate::sync::reached;
+use crate::syscall::Errno;
+use std::fmt;
+
+/// Passes of one holder: how often a caller of `submit` enters the kernel at most.
+const MAX_PASSES: u32 = if cfg!(ringway_loom) { 2 } else { 8 };
+
+/// Set in the requests when the kernel refused SQEs that still lie in the ring.
+const OWED: u64 = 1 << 63;
+
+/// Who submits. `requests` counts the submits asked for since nobody was at it:
+/// 0 is idle, otherwise there is one holder, and OWED may be set in either state.
+pub(crate) struct Submitter {
+    requests: AtomicU64,
+    /// The kernel lost a completion: this ring can no longer be relied on.
+    poisoned: AtomicBool,
+}
+
+impl Submitter {
+    pub(crate) fn new() -> Self {
+        Self {
+            requests: AtomicU64::new(0),
+            poisoned: AtomicBool::new(false),
+        }
+    }
+}
+
+/// Why entering the kernel failed. The result of an operation is never here: it
+/// comes in its CQE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EnterError {
+    /// The kernel has no memory or no room for requests now (EAGAIN, EBUSY, ENOMEM).
+    /// Everything pushed is still in the ring, in order: reap completions, then
+    /// submit or wait again.
+    Busy,
+    /// A signal came at each attempt (EINTR). Everything pushed is still in the ring:
+    /// submit again.
+    Interrupted,
+    /// The ring belongs to another thread (EEXIST: SINGLE_ISSUER). Enter it from there.
+    WrongThread,
+    /// The kernel's SQ thread has died (EOWNERDEAD). What it had not taken will not
+    /// run: make a new ring.
+    SqThreadDead,
+    /// The kernel ran out of memory and lost at least one completion (EBADR). Some
+    /// operation will never be heard of again, and its buffers must never be reused:
+    /// make a new ring.
+    CompletionLost,
+    /// Another error of `io_uring_enter(2)`.
+    Kernel(Errno),
+}
+
+impl EnterError {
+    pub(super) fn of(errno: Errno) -> Self {
+        match errno.raw() {
+            libc::EAGAIN | libc::EBUSY | libc::ENOMEM => Self::Busy,
+            libc::EINTR => Self::Interrupted,
+            libc::EEXIST => Self::WrongThread,
+            libc::EOWNERDEAD => Self::SqThreadDead,
+            libc::EBADR => Self::CompletionLost,
+            _ => Self::Kernel(errno),
+        }
+    }
+}
+
+impl fmt::Display for EnterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => {
+                f.write_str("the kernel is out of room: reap completions, then submit again")
+            }
+            Self::Interrupted => f.write_str("interrupted by signals: submit again"),
+            Self::WrongThread => {
+                f.write_str("the ring may be entered only by the thread it belongs to")
+            }
+            Self::SqThreadDead => f.write_str("the kernel's SQ thread has died: make a new ring"),
+            Self::CompletionLost => f.write_str(
+                "the kernel lost a completion: make a new ring, never reuse the buffers in flight",
+            ),
+            Self::Kernel(errno) => write!(f, "io_uring_enter failed: {errno}"),
+        }
+    }
+}
+
+impl std::error::Error for EnterError {}
+
+impl Core {
+    /// Submits everything that is ready, or leaves it to the thread that is at it.
+    #[inline]
+    pub(crate) fn submit(&self) -> Result<(), EnterError> {
+        self.check_poison()?;
+        let requests = &self.submitter.requests;
+        // Ordering: AcqRel, see `SUBMIT_REQUEST`.
+        let before = requests.fetch_add(1, edges::SUBMIT_REQUEST.order());
+        if before & !OWED != 0 {
+            return Ok(());
+        }
+        let mut seen = before + 1;
+        for _ in 1..MAX_PASSES {
+            match self.pass() {
+                Ok(()) => {}
+                Err(EnterError::Interrupted) => continue,
+                Err(error) => {
+                    // Ordering: Release, see `SUBMIT_OWED`. The requests that came
+                    // meanwhile are owed as well.
+                    requests.swap(OWED, edges::SUBMIT_OWED.order());
+                    return Err(error);
+                }
+            }
+            if edges::broken("LEAVE_BLINDLY") {
+                requests.store(0, Relaxed);
+                return Ok(());
+            }
+            // Ordering: Relaxed: what was asked for is done, there is nothing to pass on.
+            // Acquire on failure, see `SUBMIT_AGAIN`.
+            let leave = requests.compare_exchange(seen, 0, Relaxed, edges::SUBMIT_AGAIN.order());
+            match leave {
+                Ok(_) => return Ok(()),
+                Err(now) => {
+                    reached("asked again");
+                    seen = now;
+                }
+            }
+        }
+        // The role goes before the last pass: requests until here are served by it,
+        // later ones find a free role (rule E2).
+        // Ordering: Acquire, see `SUBMIT_LAST`.
+        reached("last pass");
+        requests.swap(0, edges::SUBMIT_LAST.order());
+        self.pass().inspect_err(|_| {
+            // Ordering: Release, see `SUBMIT_OWED`. Not a swap: there may be a holder.
+            requests.fetch_or(OWED, edges::SUBMIT_OWED.order());
+        })
+    }
+
+    /// Submits what an earlier submit had to leave behind, if any.
+    pub(crate) fn submit_owed(&self) -> Result<(), EnterError> {
+        // Ordering: Relaxed; the submit acquires what is behind it.
+        match self.submitter.requests.load(Relaxed) & OWED {
+            0 => Ok(()),
+            _ => self.submit(),
+        }
+    }
+
+    /// Publishes, and enters the kernel if that is needed for it to see.
+    #[inline(always)]
+    pub(crate) fn pass(&self) -> Result<(), EnterError> {
+        let tail = self.sq.publish();
+        if self.is_sqpoll {
+            // Ordering: SeqCst, see `SQPOLL_FENCE`: either the SQ thread sees the tail
+            // before it sleeps, or its flag is seen here (rule E4).
+            edges::SQPOLL_FENCE.fence();
+            if self.sq.view.flags() & sq_flags::NEED_WAKEUP != 0 {
+                self.enter(Enter {
+                    flags: enter::SQ_WAKEUP,
+                    ..self.all()
+                })?;
+            }
+            return Ok(());
+        }
+        if self.sq.view.head_hint() == tail {
+            return Ok(());
+        }
+        self.enter(self.all())?;
+        // Requests that could not be allocated are left in the ring, without an error
+        // when some before them could.
+        match tail.wrapping_sub(self.sq.view.head_hint()) as i32 {
+            left if left > 0 => Err(EnterError::Busy),
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything in the ring, whoever published it: a smaller number could end inside
+    /// somebody's chain of links (rule E3).
+    #[inline(always)]
+    pub(crate) fn all(&self) -> Enter {
+        Enter {
+            to_submit: self.sq.view.entries(),
+            ..Enter::default()
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn enter(&self, request: Enter) -> Result<u32, EnterError> {
+        self.kernel
+            .enter(request)
+            .map_err(|errno| self.enter_failed(errno))
+    }
+
+    #[cold]
+    pub(super) fn enter_failed(&self, errno: Errno) -> EnterError {
+        let error = EnterError::of(errno);
+        if error == EnterError::CompletionLost {
+            // Ordering: Relaxed; a flag that stands for itself.
+            self.submitter.poisoned.store(true, Relaxed);
+        }
+        error
+    }
+
+    pub(crate) fn check_poison(&self) -> Result<(), EnterError> {
+        // Ordering: Relaxed; a flag that stands for itself.
+        match self.submitter.poisoned.load(Relaxed) {
+            true => Err(EnterError::CompletionLost),
+            false => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The user's side of the shared memory: its only dereferences.
+//!
+//! A view is a set of pointers. They come from a mapping of the kernel's memory, or
+//! from the heap when the kernel is simulated; whoever makes a view keeps what it
+//! points into alive as long as the view (rule V1). The kernel reads and writes the
+//! same memory at any time, so every word of it is an atomic but the SQEs, which
+//! have one owner at a time (rule S1).
+
+use super::edges;
+use crate::abi::{Cqe, Sqe, cqe_flags};
+use crate::mapping::{CqeSize, Pointers};
+use crate::sync::atomic::{
+    AtomicU32, AtomicU64,
+    Ordering::{self, Relaxed},
+};
+use std::ptr::NonNull;
+
+/// The submission side of a ring's memory.
+pub(crate) struct SqView {
+    at: Pointers,
+}
+
+// SAFETY: the pointees are atomics, and SQEs whose single owner is a `Slot` or
+// `Batch` (rule S1); rule V1 keeps them alive.
+unsafe impl Send for SqView {}
+// SAFETY: as for Send; no method touches a plain field without naming its owner.
+unsafe impl Sync for SqView {}
+
+impl SqView {
+    /// # Safety
+    ///
+    /// Rule V1: what `at` points into outlives the view.
+    pub(crate) unsafe fn new(at: Pointers) -> Self {
+        Self { at }
+    }
+
+    #[inline(always)]
+    fn word(&self, field: NonNull<AtomicU32>) -> &AtomicU32 {
+        // SAFETY: rule V1; the field is aligned and only ever accessed atomically.
+        unsafe { field.as_ref() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn entries(&self) -> u32 {
+        self.at.sq_entries
+    }
+
+    /// Whether SQEs are 128 bytes.
+    #[inline(always)]
+    pub(crate) fn is_big(&self) -> bool {
+        self.at.sqe_stride == 2
+    }
+
+    #[inline(always)]
+    fn slot_of(&self, counter: u64) -> u32 {
+        counter as u32 & (self.at.sq_entries - 1)
+    }
+
+    /// The place of a counter in the ring.
+    #[inline(always)]
+    pub(crate) fn cell(&self, counter: u64) -> u32 {
+        self.slot_of(counter)
+    }
+
+    #[inline(always)]
+    pub(crate) fn head(&self) -> u32 {
+        // Ordering: Acquire, see `SQ_HEAD`; Relaxed would let a claimed slot be
+        // written while the kernel still reads it.
+        self.word(self.at.sq_head).load(edges::SQ_HEAD.order())
+    }
+
+    /// The head as a hint, for "is anything left to enter for".
+    #[inline(always)]
+    pub(crate) fn head_hint(&self) -> u32 {
+        // Ordering: Relaxed; nothing is read or reused on the strength of it.
+        self.word(self.at.sq_head).load(Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn tail(&self) -> u32 {
+        // Ordering: Relaxed; a stale tail is found out by its stamps or by the CAS.
+        self.word(self.at.sq_tail).load(Relaxed)
+    }
+
+    /// Moves the kernel's tail from `from` to `to`, or says where it is.
+    #[inline(always)]
+    pub(crate) fn publish(&self, from: u32, to: u32) -> Result<(), u32> {
+        let tail = self.word(self.at.sq_tail);
+        if edges::broken("TAIL_STORE") {
+            tail.store(to, edges::SQ_PUBLISH.order());
+            return Ok(());
+        }
+        // Ordering: Release, see `SQ_PUBLISH`: the SQEs and cells up to `to` were
+        // acquired from their stamps and go to the kernel. Relaxed on failure: the
+        // walk starts again from the tail that was found, which reads stamps anew.
+        tail.compare_exchange(from, to, edges::SQ_PUBLISH.order(), Relaxed)
+            .map(|_| ())
+    }
+
+    #[inline(always)]
+    pub(crate) fn flags(&self) -> u32 {
+        // Ordering: Relaxed; a set of hints. NEED_WAKEUP is ordered by the fence
+        // before this load, the others are looked at again.
+        self.word(self.at.sq_flags).load(Relaxed)
+    }
+
+    /// SQEs that the kernel refused to read since the ring was made: 0 unless the
+    /// ring's memory was corrupted.
+    pub(crate) fn dropped(&self) -> u32 {
+        // Ordering: Relaxed; a statistic.
+        self.word(self.at.sq_dropped).load(Relaxed)
+    }
+
+    fn array(&self, cell: u32) -> Option<&AtomicU32> {
+        let array = self.at.sq_array?;
+        debug_assert!(cell < self.at.sq_entries);
+        // SAFETY: rule V1; the array has `sq_entries` cells and every `cell` that is
+        // passed in was masked by that number.
+        Some(unsafe { array.add(cell as usize).as_ref() })
+    }
+
+    /// The slot number in a cell of the index array, as it is now: perhaps not the
+    /// reader's (rule S2). Always within the ring.
+    #[inline(always)]
+    pub(crate) fn index(&self, cell: u32) -> u32 {
+        // Ordering: Relaxed; validated by the CAS that claims the cell.
+        let index = self.array(cell).map_or(cell, |index| index.load(Relaxed));
+        index & (self.at.sq_entries - 1)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_index(&self, cell: u32, index: u32) {
+        if let Some(array) = self.array(cell) {
+            // Ordering: Relaxed; the stamp and then the tail pass it on.
+            array.store(index, Relaxed);
+        }
+    }
+
+    /// The SQE of a slot.
+    ///
+    /// # Safety
+    ///
+    /// Rule S1: the caller owns the slot, and holds no other reference into it for
+    /// as long as it uses this one.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn sqe(&self, slot: u32) -> &mut Sqe {
+        // SAFETY: the caller owns the slot.
+        unsafe { self.half(slot, 0) }
+    }
+
+    /// The second 64 bytes of a 128-byte SQE; `None` when SQEs have 64.
+    ///
+    /// # Safety
+    ///
+    /// As for [`SqView::sqe`].
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn second_half(&self, slot: u32) -> Option<&mut Sqe> {
+        // SAFETY: the caller owns the slot.
+        self.is_big().then(|| unsafe { self.half(slot, 1) })
+    }
+
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn half(&self, slot: u32, half: usize) -> &mut Sqe {
+        debug_assert!(slot < self.at.sq_entries);
+        let at = slot as usize * self.at.sqe_stride + half;
+        // SAFETY: `slot` is below `sq_entries` and `half` below `sqe_stride`, so the
+        // cell lies in the SQE array, which rule V1 keeps alive.
+        let cell = unsafe { self.at.sqes.add(at).as_ref() };
+        // SAFETY: the caller owns the slot (rule S1), so nobody else, the kernel
+        // included, accesses it until the caller passes it on.
+        cell.with_mut(|sqe| unsafe { &mut *sqe })
+    }
+}
+
+/// The completion side of a ring's memory.
+pub(crate) struct CqView {
+    at: Pointers,
+}
+
+// SAFETY: the pointees are atomics, kept alive by rule V1.
+unsafe impl Send for CqView {}
+// SAFETY: as for Send.
+unsafe impl Sync for CqView {}
+
+impl CqView {
+    /// # Safety
+    ///
+    /// Rule V1: what `at` points into outlives the view.
+    pub(crate) unsafe fn new(at: Pointers) -> Self {
+        Self { at }
+    }
+
+    #[inline(always)]
+    fn word(&self, field: NonNull<AtomicU32>) -> &AtomicU32 {
+        // SAFETY: rule V1; the field is aligned and only ever accessed atomically.
+        unsafe { field.as_ref() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn entries(&self) -> u32 {
+        self.at.cq_entries
+    }
+
+    #[inline(always)]
+    pub(crate) fn size(&self) -> CqeSize {
+        self.at.cqe_size
+    }
+
+    #[inline(always)]
+    pub(crate) fn slot_of(&self, counter: u32) -> u32 {
+        counter & (self.at.cq_entries - 1)
+    }
+
+    #[inline(always)]
+    pub(crate) fn head(&self) -> u32 {
+        // Ordering: Acquire, see `CQ_HEAD`; Relaxed allows a new head with an old
+        // tail, which looks like 2^32 - 1 completions.
+        self.word(self.at.cq_head).load(edges::CQ_HEAD.order())
+    }
+
+    #[inline(always)]
+    pub(crate) fn tail(&self) -> u32 {
+        // Ordering: Acquire, see `CQ_TAIL`; the CQEs before it are complete.
+        self.word(self.at.cq_tail).load(edges::CQ_TAIL.order())
+    }
+
+    /// Takes the CQEs from `from` to `to`, unless another reaper took the first.
+    #[inline(always)]
+    pub(crate) fn claim(&self, from: u32, to: u32) -> Result<u32, u32> {
+        // Ordering: Release, see `CQ_CLAIM`: gives the words back after they were
+        // read. Relaxed on failure: the head is then loaded again with Acquire.
+        self.word(self.at.cq_head)
+            .compare_exchange(from, to, edges::CQ_CLAIM.order(), Relaxed)
+    }
+
+    /// Completions that the kernel lost for want of memory.
+    pub(crate) fn overflow(&self) -> u32 {
+        // Ordering: Relaxed; a statistic, ordered with nothing by the kernel either.
+        self.word(self.at.cq_overflow).load(Relaxed)
+    }
+
+    #[inline(always)]
+    fn pair(&self, word: usize) -> [u64; 2] {
+        // SAFETY: rule V1; `word` comes from a masked slot, so both words lie in the
+        // CQE array.
+        let words: [&AtomicU64; 2] = unsafe {
+            [
+                self.at.cqes.add(word).as_ref(),
+                self.at.cqes.add(word + 1).as_ref(),
+            ]
+        };
+        // Ordering: Relaxed; the tail was acquired before, the CAS on the head says
+        // afterwards whether the words were still ours to read (rule C2).
+        words.map(|word| word.load(Ordering::Relaxed))
+    }
+
+    /// The 16 bytes in a slot, as they are now: perhaps overwritten (rule C2).
+    #[inline(always)]
+    pub(crate) fn read(&self, slot: u32) -> Cqe {
+        debug_assert!(slot < self.at.cq_entries);
+        let shift = 1 + u32::from(self.at.cqe_size == CqeSize::Big);
+        decode(self.pair((slot as usize) << shift))
+    }
+
+    /// The second 16 bytes of a 32-byte CQE that starts in `slot`: two slots in a
+    /// mixed ring, one in a ring of 32-byte CQEs, none otherwise.
+    pub(crate) fn read_extra(&self, slot: u32, first: Cqe) -> [u64; 2] {
+        match self.at.cqe_size {
+            CqeSize::Small => [0, 0],
+            CqeSize::Big => self.pair(((slot as usize) << 2) + 2),
+            CqeSize::Mixed if first.flags & cqe_flags::BIG != 0 => {
+                self.pair((self.slot_of(slot.wrapping_add(1)) as usize) << 1)
+            }
+            CqeSize::Mixed => [0, 0],
+        }
+    }
+}
+
+#[inline(always)]
+fn decode([user_data, result]: [u64; 2]) -> Cqe {
+    let [res, flags] = if cfg!(target_endian = "little") {
+        [result as u32, (result >> 32) as u32]
+    } else {
+        [(result >> 32) as u32, result as u32]
+    };
+    Cqe {
+        user_data,
+        res: res as i32,
+        flags,
+    }
+}

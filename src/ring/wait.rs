@@ -1,0 +1,232 @@
+//! Waiting for completions: one leader in the kernel, the others asleep on a futex.
+//! Rules W1 to W4 of [`super`].
+
+use super::kernel::Enter;
+use super::submit::EnterError;
+use super::{Core, edges};
+use crate::abi::{Cqe, Cqe32, enter, sq_flags};
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::{Futex, reached};
+use std::time::{Duration, Instant};
+
+/// Set while a thread leads: it is, or is about to be, in the kernel.
+const LED: u32 = 1 << 31;
+
+/// The leader's seat. One word: LED, and the number of threads that follow.
+pub(crate) struct Seat {
+    word: Futex,
+}
+
+/// What a wait can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// There may be something to reap. Another thread may have been faster, the
+    /// kernel may have woken the thread for nothing, a signal may have come: reap, and
+    /// wait again if that gave nothing.
+    Maybe,
+    /// The timeout passed.
+    TimedOut,
+}
+
+/// When a wait ends by itself.
+#[derive(Clone, Copy)]
+struct Deadline(Option<Instant>);
+
+impl Deadline {
+    fn after(timeout: Option<Duration>) -> Self {
+        // A timeout beyond the clock's range is none.
+        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+    }
+
+    fn left(self) -> Option<Duration> {
+        self.0
+            .map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn is_over(self) -> bool {
+        self.left() == Some(Duration::ZERO)
+    }
+}
+
+impl Seat {
+    pub(crate) fn new() -> Self {
+        Self { word: Futex::new() }
+    }
+
+    /// Takes the seat, or a place behind it, and says which.
+    fn join(&self) -> bool {
+        let change = |word| {
+            Some(if word & LED == 0 {
+                word | LED
+            } else {
+                word + 1
+            })
+        };
+        self.change(change).is_ok_and(|before| before & LED == 0)
+    }
+
+    /// From following to leading, if nobody leads; otherwise the word that says so.
+    fn promote(&self) -> Result<(), u32> {
+        self.change(|word| (word & LED == 0).then(|| (word - 1) | LED))
+            .map(|_| ())
+    }
+
+    /// Changes the word unless `to` says no; the word before, or the one it refused.
+    fn change(&self, to: impl Fn(u32) -> Option<u32>) -> Result<u32, u32> {
+        // Ordering: Relaxed, here and below: the word decides only who waits where, and
+        // all its changes are on the one word. What was completed comes over `CQ_TAIL`.
+        let mut word = self.word.word().load(Relaxed);
+        while let Some(next) = to(word) {
+            match self
+                .word
+                .word()
+                .compare_exchange(word, next, Relaxed, Relaxed)
+            {
+                Ok(before) => return Ok(before),
+                Err(now) => word = now,
+            }
+        }
+        Err(word)
+    }
+
+    /// Gives the seat up and wakes one follower to take it (rule W2).
+    fn hand_over(&self) {
+        // Ordering: Relaxed, see `change`.
+        let before = self.word.word().fetch_and(!LED, Relaxed);
+        if before != LED && !edges::broken("NO_BATON") {
+            self.word.wake_one();
+        }
+    }
+
+    /// Stops following. Nothing is passed on: a follower tries to lead after each wake,
+    /// before it leaves.
+    fn leave(&self) {
+        // Ordering: Relaxed, see `change`.
+        self.word.word().fetch_sub(1, Relaxed);
+    }
+}
+
+impl Core {
+    /// Waits until there may be something to reap, then runs `take` before the next
+    /// thread is woken.
+    pub(crate) fn wait<R>(
+        &self,
+        timeout: Option<Duration>,
+        take: impl FnOnce() -> R,
+    ) -> Result<(Waited, R), EnterError> {
+        self.check_poison()?;
+        self.submit_owed()?;
+        if !self.cq.is_empty() {
+            return Ok((Waited::Maybe, take()));
+        }
+        let deadline = Deadline::after(timeout);
+        if !self.seat.join() && !self.follow(deadline) {
+            let waited = if deadline.is_over() {
+                Waited::TimedOut
+            } else {
+                Waited::Maybe
+            };
+            return Ok((waited, take()));
+        }
+        let led = self.lead(deadline);
+        let taken = take();
+        self.seat.hand_over();
+        Ok((led?, taken))
+    }
+
+    /// Follows until it is this thread's turn to lead (true) or it need not wait any
+    /// more (false).
+    fn follow(&self, deadline: Deadline) -> bool {
+        loop {
+            match self.seat.promote() {
+                Ok(()) => {
+                    reached("follower leads");
+                    return true;
+                }
+                Err(_) if deadline.is_over() || !self.cq.is_empty() => break,
+                // A change of the word since then makes the futex return at once.
+                Err(word) => {
+                    reached("follower sleeps");
+                    self.seat.word.wait(word, deadline.left());
+                    if edges::broken("LEAVE_WOKEN") && deadline.is_over() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.seat.leave();
+        false
+    }
+
+    fn lead(&self, deadline: Deadline) -> Result<Waited, EnterError> {
+        if !self.cq.is_empty() {
+            return Ok(Waited::Maybe);
+        }
+        let request = Enter {
+            min_complete: 1,
+            flags: enter::GETEVENTS,
+            timeout: deadline.left(),
+            ..Enter::default()
+        };
+        self.enter_or_time_out(request)
+    }
+
+    /// Enters to wait: the timeout and a signal are answers, not errors.
+    pub(super) fn enter_or_time_out(&self, request: Enter) -> Result<Waited, EnterError> {
+        match self.kernel.enter(request) {
+            Err(errno) if errno.raw() == libc::ETIME => Ok(Waited::TimedOut),
+            Err(errno) if errno.raw() == libc::EINTR => Ok(Waited::Maybe),
+            Err(errno) => Err(self.enter_failed(errno)),
+            Ok(_) => Ok(Waited::Maybe),
+        }
+    }
+
+    /// One CQE, after the kernel has delivered what it holds back.
+    #[inline(always)]
+    pub(crate) fn reap(&self) -> Option<Cqe> {
+        self.cq
+            .pop()
+            .or_else(|| if self.flush() { self.cq.pop() } else { None })
+    }
+
+    #[inline(always)]
+    pub(crate) fn reap_batch(&self, out: &mut [Cqe]) -> usize {
+        match self.cq.pop_batch(out) {
+            0 if !out.is_empty() && self.flush() => self.cq.pop_batch(out),
+            count => count,
+        }
+    }
+
+    pub(super) fn reap_big(&self) -> Option<Cqe32> {
+        self.cq.pop_big().or_else(|| {
+            if self.flush() {
+                self.cq.pop_big()
+            } else {
+                None
+            }
+        })
+    }
+
+    /// Called when the CQ was found empty: completions may wait in the kernel, for room
+    /// (CQ_OVERFLOW), for this thread's task work (TASKRUN), or to be polled (IOPOLL).
+    /// True if it was entered for them. Never blocks.
+    #[inline(always)]
+    pub(crate) fn flush(&self) -> bool {
+        let held_back = self.sq.view.flags() & (sq_flags::CQ_OVERFLOW | sq_flags::TASKRUN) != 0;
+        (held_back || self.must_poll) && self.enter_to_flush()
+    }
+
+    #[cold]
+    fn enter_to_flush(&self) -> bool {
+        if edges::broken("NO_FLUSH") {
+            return false;
+        }
+        // A failure is not lost: a poisoned ring is remembered, the flag stays set for
+        // the next attempt otherwise, and waiting reports it.
+        self.enter(Enter {
+            flags: enter::GETEVENTS,
+            ..Enter::default()
+        })
+        .is_ok()
+    }
+}

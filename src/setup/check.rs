@@ -1,0 +1,336 @@
+//! What is refused before the kernel is asked.
+
+use super::error::SetupError;
+use super::flags::setup_flag;
+use super::open::Mode;
+use crate::abi::setup;
+
+const MAX_ENTRIES: u32 = 32768;
+const MAX_CQ_ENTRIES: u32 = 2 * MAX_ENTRIES;
+
+/// Refused in every mode.
+const NEVER: [(u32, &str); 2] = [
+    (
+        setup::SQ_REWIND,
+        "slots are claimed by their position, and rewinding would give the same slot out twice",
+    ),
+    (
+        setup::SQE_MIXED,
+        "a 128-byte SQE would take two slots side by side, which is not offered; \
+         use SQE128 (SQE_MIXED is from Linux 6.19)",
+    ),
+];
+
+/// Refused where any thread may enter.
+const NOT_SHARED: [(u32, &str); 5] = [
+    (
+        setup::SINGLE_ISSUER,
+        "any thread may enter a shared ring, and the kernel would answer all but one with EEXIST; \
+         use build_local",
+    ),
+    (
+        setup::DEFER_TASKRUN,
+        "only one thread could wait on the ring; use build_local",
+    ),
+    (
+        setup::COOP_TASKRUN,
+        "completions would wait until the thread that submitted enters the kernel again, \
+         whoever waits for them; use build_local",
+    ),
+    (
+        setup::TASKRUN_FLAG,
+        "it goes with COOP_TASKRUN or DEFER_TASKRUN, which a shared ring cannot have; \
+         use build_local",
+    ),
+    (
+        setup::REGISTERED_FD_ONLY,
+        "the index of a registered ring means another ring, or none, on every other thread; \
+         use build_local",
+    ),
+];
+
+/// Refused where the thread that will own the ring is not known yet.
+const NOT_DISABLED: [(u32, &str); 1] = [(
+    setup::REGISTERED_FD_ONLY,
+    "the index belongs to the thread that makes the ring, and a disabled ring may be sent to \
+     another; use build_local",
+)];
+
+/// A flag, and those of which it needs one.
+const NEEDS: [(u32, u32, &str); 4] = [
+    (setup::DEFER_TASKRUN, setup::SINGLE_ISSUER, "SINGLE_ISSUER"),
+    (setup::HYBRID_IOPOLL, setup::IOPOLL, "IOPOLL"),
+    (
+        setup::TASKRUN_FLAG,
+        setup::COOP_TASKRUN | setup::DEFER_TASKRUN,
+        "COOP_TASKRUN or DEFER_TASKRUN",
+    ),
+    (setup::REGISTERED_FD_ONLY, setup::NO_MMAP, "NO_MMAP"),
+];
+
+const SQPOLL_RUNS: &str = "completions run on the SQPOLL thread";
+
+/// Flags that do not go together.
+const EXCLUDES: [(u32, u32, &str); 4] = [
+    (setup::DEFER_TASKRUN, setup::SQPOLL, SQPOLL_RUNS),
+    (setup::COOP_TASKRUN, setup::SQPOLL, SQPOLL_RUNS),
+    (
+        setup::CQE32,
+        setup::CQE_MIXED,
+        "CQEs are either all of 32 bytes or mixed",
+    ),
+    (
+        setup::SQ_AFF,
+        setup::ATTACH_WQ,
+        "a thread that is shared keeps the CPU of the ring that started it",
+    ),
+];
+
+/// Refuses flags that the mode cannot have, or that contradict each other.
+pub(super) fn flags(flags: u32, mode: Mode) -> Result<(), SetupError> {
+    refuse(flags, &NEVER)?;
+    if mode == Mode::Shared {
+        refuse(flags, &NOT_SHARED)?;
+    }
+    if flags & setup::R_DISABLED != 0 {
+        refuse(flags, &NOT_DISABLED)?;
+    }
+    for (flag, any_of, needs) in NEEDS {
+        if flags & flag != 0 && flags & any_of == 0 {
+            return Err(SetupError::Needs {
+                flag: setup_flag(flag).name,
+                needs,
+            });
+        }
+    }
+    for (flag, other, reason) in EXCLUDES {
+        if flags & flag != 0 && flags & other != 0 {
+            return Err(SetupError::Excludes {
+                flag: setup_flag(flag).name,
+                other: setup_flag(other).name,
+                reason,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn refuse(flags: u32, refused: &[(u32, &'static str)]) -> Result<(), SetupError> {
+    match refused.iter().find(|(flag, _)| flags & flag != 0) {
+        Some((flag, reason)) => Err(SetupError::Refused {
+            flag: setup_flag(*flag).name,
+            reason,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The entries that the kernel will give: SQ, then CQ.
+pub(super) fn entries(
+    entries: u32,
+    cq_entries: Option<u32>,
+    flags: u32,
+) -> Result<(u32, u32), SetupError> {
+    let clamp = flags & setup::CLAMP != 0;
+    let sq = count("entries", entries, MAX_ENTRIES, clamp)?;
+    let Some(cq_entries) = cq_entries else {
+        return Ok((sq, 2 * sq));
+    };
+    let cq = count("cq_entries", cq_entries, MAX_CQ_ENTRIES, clamp)?;
+    let too_few = |min, reason| SetupError::TooFew {
+        argument: "cq_entries",
+        given: cq_entries,
+        min,
+        reason,
+    };
+    if cq < sq {
+        return Err(too_few(sq, "the CQ is at least as large as the SQ"));
+    }
+    if cq < 2 && flags & setup::CQE_MIXED != 0 {
+        return Err(too_few(2, "with CQE_MIXED a CQE may take two slots"));
+    }
+    Ok((sq, cq))
+}
+
+fn count(argument: &'static str, given: u32, max: u32, clamp: bool) -> Result<u32, SetupError> {
+    if given == 0 {
+        return Err(SetupError::TooFew {
+            argument,
+            given,
+            min: 1,
+            reason: "a queue holds at least one entry",
+        });
+    }
+    if given > max {
+        return if clamp {
+            Ok(max)
+        } else {
+            Err(SetupError::TooMany {
+                argument,
+                given,
+                max,
+            })
+        };
+    }
+    if !given.is_power_of_two() {
+        return Err(SetupError::NotPowerOfTwo {
+            argument,
+            given,
+            next: given.next_power_of_two(),
+        });
+    }
+    Ok(given)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODES: [Mode; 2] = [Mode::Shared, Mode::Local];
+
+    /// The flag that is refused, or that needs or excludes another.
+    fn named(error: SetupError) -> (&'static str, &'static str) {
+        match error {
+            SetupError::Refused { flag, reason } => {
+                assert!(reason.len() > 20, "{flag} is refused without a reason");
+                (flag, "refused")
+            }
+            SetupError::Needs { flag, needs } => (flag, needs),
+            SetupError::Excludes { flag, other, .. } => (flag, other),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[track_caller]
+    fn refused(bits: u32, mode: Mode, expected: (&str, &str)) {
+        let error = flags(bits, mode).expect_err("was accepted");
+        assert_eq!(named(error), expected, "{mode:?}");
+    }
+
+    #[test]
+    fn refusals_depend_on_the_mode() {
+        for mode in MODES {
+            refused(setup::SQ_REWIND, mode, ("SQ_REWIND", "refused"));
+            refused(setup::SQE_MIXED, mode, ("SQE_MIXED", "refused"));
+        }
+        for (bits, name) in [
+            (setup::SINGLE_ISSUER, "SINGLE_ISSUER"),
+            (setup::COOP_TASKRUN, "COOP_TASKRUN"),
+            (
+                setup::REGISTERED_FD_ONLY | setup::NO_MMAP,
+                "REGISTERED_FD_ONLY",
+            ),
+        ] {
+            refused(bits, Mode::Shared, (name, "refused"));
+            assert_eq!(flags(bits, Mode::Local), Ok(()));
+        }
+        // Alone these two would need another flag: the mode comes first.
+        refused(
+            setup::DEFER_TASKRUN,
+            Mode::Shared,
+            ("DEFER_TASKRUN", "refused"),
+        );
+        refused(
+            setup::TASKRUN_FLAG,
+            Mode::Shared,
+            ("TASKRUN_FLAG", "refused"),
+        );
+
+        // Not known at setup: who will enable the ring.
+        let disabled = |flags| flags | setup::R_DISABLED;
+        let registered = disabled(setup::REGISTERED_FD_ONLY | setup::NO_MMAP);
+        refused(registered, Mode::Local, ("REGISTERED_FD_ONLY", "refused"));
+        let deferred = disabled(setup::SINGLE_ISSUER | setup::DEFER_TASKRUN);
+        assert_eq!(flags(deferred, Mode::Local), Ok(()));
+        refused(deferred, Mode::Shared, ("SINGLE_ISSUER", "refused"));
+    }
+
+    #[test]
+    fn contradictions_name_both_flags() {
+        let local = |bits, expected| refused(bits, Mode::Local, expected);
+        local(setup::DEFER_TASKRUN, ("DEFER_TASKRUN", "SINGLE_ISSUER"));
+        local(setup::HYBRID_IOPOLL, ("HYBRID_IOPOLL", "IOPOLL"));
+        local(
+            setup::TASKRUN_FLAG,
+            ("TASKRUN_FLAG", "COOP_TASKRUN or DEFER_TASKRUN"),
+        );
+        local(setup::REGISTERED_FD_ONLY, ("REGISTERED_FD_ONLY", "NO_MMAP"));
+        local(
+            setup::DEFER_TASKRUN | setup::SINGLE_ISSUER | setup::SQPOLL,
+            ("DEFER_TASKRUN", "SQPOLL"),
+        );
+        local(
+            setup::COOP_TASKRUN | setup::SQPOLL,
+            ("COOP_TASKRUN", "SQPOLL"),
+        );
+        local(setup::CQE32 | setup::CQE_MIXED, ("CQE32", "CQE_MIXED"));
+        local(
+            setup::SQPOLL | setup::SQ_AFF | setup::ATTACH_WQ,
+            ("SQ_AFF", "ATTACH_WQ"),
+        );
+    }
+
+    #[test]
+    fn what_goes_together_is_accepted() {
+        let taskrun = setup::TASKRUN_FLAG;
+        for bits in [
+            0,
+            setup::IOPOLL | setup::HYBRID_IOPOLL,
+            setup::SQPOLL | setup::SQ_AFF,
+            setup::SQPOLL | setup::ATTACH_WQ,
+            setup::SQE128 | setup::CQE32 | setup::NO_MMAP | setup::NO_SQARRAY,
+            setup::CQE_MIXED,
+        ] {
+            for mode in MODES {
+                assert_eq!(flags(bits, mode), Ok(()), "{bits:#x}");
+            }
+        }
+        for bits in [
+            taskrun | setup::COOP_TASKRUN,
+            taskrun | setup::DEFER_TASKRUN | setup::SINGLE_ISSUER,
+            setup::SINGLE_ISSUER | setup::SQPOLL,
+        ] {
+            assert_eq!(flags(bits, Mode::Local), Ok(()), "{bits:#x}");
+        }
+    }
+
+    #[test]
+    fn sizes_name_their_argument() {
+        let ask = |sq, cq| entries(sq, cq, 0).map_err(|error| error.to_string());
+        assert_eq!(ask(1, None), Ok((1, 2)));
+        assert_eq!(ask(32768, None), Ok((32768, 65536)));
+        assert_eq!(ask(8, Some(8)), Ok((8, 8)));
+        assert_eq!(ask(8, Some(65536)), Ok((8, 65536)));
+
+        let refused = |sq, cq, parts: &[&str]| {
+            let text = ask(sq, cq).expect_err("was accepted");
+            for part in parts {
+                assert!(text.contains(part), "{text}");
+            }
+        };
+        refused(0, None, &["entries is 0", "at least 1"]);
+        refused(3, None, &["entries is 3", "ask for 4"]);
+        refused(32767, None, &["ask for 32768"]);
+        refused(32769, None, &["entries is 32769", "at most 32768"]);
+        refused(u32::MAX, None, &["at most 32768"]);
+        refused(8, Some(0), &["cq_entries is 0", "at least 1"]);
+        refused(8, Some(12), &["cq_entries is 12", "ask for 16"]);
+        refused(8, Some(4), &["cq_entries is 4", "at least 8"]);
+        refused(8, Some(65537), &["cq_entries is 65537", "at most 65536"]);
+        assert_eq!(entries(1, Some(1), 0), Ok((1, 1)));
+        let mixed = entries(1, Some(1), setup::CQE_MIXED);
+        assert!(mixed.is_err_and(|error| error.to_string().contains("at least 2")));
+    }
+
+    #[test]
+    fn clamp_lowers_what_is_too_large_and_nothing_else() {
+        let clamped = |sq, cq| entries(sq, cq, setup::CLAMP);
+        assert_eq!(clamped(40000, None), Ok((32768, 65536)));
+        assert_eq!(clamped(u32::MAX, Some(u32::MAX)), Ok((32768, 65536)));
+        assert_eq!(clamped(64, Some(100_000)), Ok((64, 65536)));
+        assert!(clamped(3, None).is_err());
+        assert!(clamped(0, None).is_err());
+        // Compared after clamping: 65536 entries become 32768.
+        assert_eq!(clamped(65536, Some(32768)), Ok((32768, 32768)));
+    }
+}

@@ -1,0 +1,477 @@
+//! What the simulated kernel does.
+
+use super::{CompletionOrder, Faults, Head, Memory, Script, Simulation};
+use crate::abi::{Sqe, cqe_flags, enter, sq_flags, sqe_flags};
+use crate::ring::{Enter, Simulated};
+use crate::sync::atomic::{self, Ordering::SeqCst};
+use crate::sync::{Condvar, Mutex, MutexGuard, ReadMarks};
+use crate::syscall::Errno;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+/// The kernel's side of a simulated ring. A clone is another handle.
+///
+/// Behaves as `io_uring/io_uring.c` does, as far as the ring can tell:
+///
+/// - `io_submit_sqes`: consumes the smaller of `to_submit` and what is published; posts
+///   the completions, then commits the head ([`Head::Late`]). A chain of links ends with
+///   the enter, and what follows a failed operation in it completes with ECANCELED.
+/// - `io_cqring_wait`: flushes the backlog; blocks until the CQ holds what was asked for
+///   when the wait began. A wait is skipped after a short submit.
+/// - `io_cqring_overflow`: a full CQ, or a backlog, sends a CQE to the backlog and sets
+///   CQ_OVERFLOW; only an enter with GETEVENTS flushes it.
+/// - `io_sq_thread`: NEED_WAKEUP, full barrier, one more look at the tail, sleep.
+/// - One lock is `uring_lock`, `completion_lock` and the wait queue's lock in one.
+///
+/// Not simulated: task work, polling, credentials, memory limits.
+#[derive(Clone)]
+pub struct Kernel {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    memory: Memory,
+    cq_marks: ReadMarks,
+    is_sqpoll: bool,
+    has_messages: bool,
+    head: Head,
+    completions: CompletionOrder,
+    state: Mutex<State>,
+    /// A CQE was posted.
+    posted: Condvar,
+    /// The SQ thread has been woken or stopped.
+    wakeup: Condvar,
+}
+
+struct State {
+    script: Script,
+    faults: Faults,
+    sq_head: u32,
+    cq_tail: u32,
+    backlog: VecDeque<Completion>,
+    /// Operations that have not completed for good, by `user_data`.
+    held: Vec<u64>,
+    is_woken: bool,
+    is_stopped: bool,
+    enters: u64,
+    consumed: u64,
+    overflowed: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Completion {
+    user_data: u64,
+    res: i32,
+    flags: u32,
+}
+
+/// What becomes of one operation. Nothing said is the same as [`Fate::hold`].
+pub struct Fate<'s> {
+    user_data: u64,
+    skip_success: bool,
+    held: &'s mut Vec<u64>,
+    completions: &'s mut Vec<Completion>,
+    has_failed: bool,
+    is_over: bool,
+}
+
+impl Fate<'_> {
+    /// It completes now, with this result: a negative errno is a failure.
+    pub fn complete(&mut self, res: i32) {
+        self.is_over = true;
+        self.has_failed |= res < 0;
+        if !(self.skip_success && res >= 0) {
+            self.post(res, 0);
+        }
+    }
+
+    /// It posts a CQE now, and more will follow (multishot).
+    pub fn more(&mut self, res: i32) {
+        self.post(res, cqe_flags::MORE);
+    }
+
+    /// It stays in flight until [`Kernel::complete`].
+    pub fn hold(&mut self) {}
+
+    fn post(&mut self, res: i32, flags: u32) {
+        self.completions.push(Completion {
+            user_data: self.user_data,
+            res,
+            flags,
+        });
+    }
+}
+
+impl fmt::Debug for Fate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fate")
+            .field("user_data", &self.user_data)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Kernel {
+    pub(super) fn new(simulation: Simulation, cq_marks: ReadMarks) -> Self {
+        let Simulation {
+            shape,
+            is_sqpoll,
+            has_messages,
+            head,
+            completions,
+            script,
+            faults,
+        } = simulation;
+        let start = shape.start;
+        let state = State {
+            script,
+            faults,
+            sq_head: start,
+            cq_tail: start,
+            backlog: VecDeque::new(),
+            held: Vec::new(),
+            is_woken: false,
+            is_stopped: false,
+            enters: 0,
+            consumed: 0,
+            overflowed: 0,
+        };
+        Self {
+            shared: Arc::new(Shared {
+                memory: Memory::new(shape),
+                cq_marks,
+                is_sqpoll,
+                has_messages,
+                head,
+                completions,
+                state: Mutex::new(state),
+                posted: Condvar::new(),
+                wakeup: Condvar::new(),
+            }),
+        }
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.shared.memory
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A script that panicked has left the state whole: it runs between two steps.
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Consumes what is published, as an enter by some other thread would; returns how
+    /// many SQEs.
+    pub fn consume(&self) -> u32 {
+        self.shared.consume(&mut self.lock(), u32::MAX)
+    }
+
+    /// Completes the oldest held operation with this `user_data`; false if there is none.
+    pub fn complete(&self, user_data: u64, res: i32) -> bool {
+        let mut state = self.lock();
+        let Some(at) = state.held.iter().position(|&held| held == user_data) else {
+            return false;
+        };
+        state.held.remove(at);
+        self.shared.post(
+            &mut state,
+            Completion {
+                user_data,
+                res,
+                flags: 0,
+            },
+        );
+        true
+    }
+
+    /// Posts a CQE that belongs to no operation.
+    pub fn post(&self, user_data: u64, res: i32, flags: u32) {
+        self.shared.post(
+            &mut self.lock(),
+            Completion {
+                user_data,
+                res,
+                flags,
+            },
+        );
+    }
+
+    /// Runs the SQ thread of a [`Simulation::sqpoll`] ring, until [`Kernel::stop`].
+    pub fn sq_thread(&self) {
+        let Shared { memory, wakeup, .. } = &*self.shared;
+        let mut state = self.lock();
+        while !state.is_stopped {
+            if self.shared.consume(&mut state, u32::MAX) > 0 {
+                continue;
+            }
+            memory.set_sq_flag(sq_flags::NEED_WAKEUP, true);
+            // Ordering: SeqCst; `smp_mb__after_atomic` in `io_sq_thread`, partner of
+            // `SQPOLL_FENCE`.
+            atomic::fence(SeqCst);
+            if memory.sq_tail() == state.sq_head {
+                while !state.is_woken && !state.is_stopped {
+                    state = wakeup
+                        .wait(state)
+                        .unwrap_or_else(|poisoned| poisoned.into_inner());
+                }
+                state.is_woken = false;
+            }
+            memory.set_sq_flag(sq_flags::NEED_WAKEUP, false);
+        }
+    }
+
+    /// Ends the SQ thread.
+    pub fn stop(&self) {
+        self.lock().is_stopped = true;
+        self.shared.wakeup.notify_all();
+    }
+
+    /// Calls of enter so far.
+    pub fn enters(&self) -> u64 {
+        self.lock().enters
+    }
+
+    /// SQEs consumed so far.
+    pub fn consumed(&self) -> u64 {
+        self.lock().consumed
+    }
+
+    /// CQEs that found no room so far.
+    pub fn overflowed(&self) -> u64 {
+        self.lock().overflowed
+    }
+
+    /// Operations held now.
+    pub fn in_flight(&self) -> usize {
+        self.lock().held.len()
+    }
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.lock();
+        f.debug_struct("Kernel")
+            .field("enters", &state.enters)
+            .field("consumed", &state.consumed)
+            .field("overflowed", &state.overflowed)
+            .field("in_flight", &state.held.len())
+            .finish()
+    }
+}
+
+impl Shared {
+    fn consume(&self, state: &mut State, limit: u32) -> u32 {
+        let available = self.memory.sq_tail().wrapping_sub(state.sq_head);
+        let count = available.min(limit).min(self.memory.shape.sq_entries);
+        let mut completions = Vec::new();
+        let mut chain_failed = false;
+        for _ in 0..count {
+            let sqe = self.memory.sqe(state.sq_head);
+            state.sq_head = state.sq_head.wrapping_add(1);
+            if self.head == Head::Early {
+                self.memory.set_sq_head(state.sq_head);
+            }
+            if let Some(sqe) = sqe {
+                chain_failed = issue(state, &sqe, chain_failed, &mut completions);
+            }
+        }
+        state.consumed += u64::from(count);
+        if self.completions == CompletionOrder::Backward {
+            completions.reverse();
+        }
+        for completion in completions {
+            self.post(state, completion);
+        }
+        if count > 0 {
+            self.memory.set_sq_head(state.sq_head);
+        }
+        count
+    }
+
+    fn post(&self, state: &mut State, completion: Completion) {
+        if !state.backlog.is_empty() || !self.put(state, completion) {
+            state.overflowed += 1;
+            state.backlog.push_back(completion);
+            self.memory.set_sq_flag(sq_flags::CQ_OVERFLOW, true);
+        }
+        self.posted.notify_all();
+    }
+
+    /// Into the CQ, if there is room.
+    fn put(&self, state: &mut State, completion: Completion) -> bool {
+        let entries = self.memory.shape.cq_entries;
+        if state.cq_tail.wrapping_sub(self.memory.cq_head()) >= entries {
+            return false;
+        }
+        let slot = state.cq_tail & (entries - 1);
+        self.cq_marks.overwrite(slot);
+        let Completion {
+            user_data,
+            res,
+            flags,
+        } = completion;
+        let (low, high) = if cfg!(target_endian = "little") {
+            (res as u32, flags)
+        } else {
+            (flags, res as u32)
+        };
+        let result = u64::from(low) | u64::from(high) << 32;
+        // A 32-byte CQE carries its user_data again, for the reader to compare.
+        self.memory
+            .set_cqe(slot, [user_data, result, user_data, result]);
+        state.cq_tail = state.cq_tail.wrapping_add(1);
+        self.memory.set_cq_tail(state.cq_tail);
+        true
+    }
+
+    fn flush(&self, state: &mut State) {
+        if state.backlog.is_empty() {
+            return;
+        }
+        while let Some(&completion) = state.backlog.front() {
+            if !self.put(state, completion) {
+                return;
+            }
+            state.backlog.pop_front();
+        }
+        self.memory.set_sq_flag(sq_flags::CQ_OVERFLOW, false);
+    }
+}
+
+/// Runs the script for one SQE; says whether the chain that it is in has failed.
+fn issue(
+    state: &mut State,
+    sqe: &Sqe,
+    chain_failed: bool,
+    completions: &mut Vec<Completion>,
+) -> bool {
+    let mut fate = Fate {
+        user_data: sqe.user_data,
+        skip_success: sqe.flags & sqe_flags::CQE_SKIP_SUCCESS != 0,
+        held: &mut state.held,
+        completions,
+        has_failed: false,
+        is_over: false,
+    };
+    if chain_failed {
+        fate.complete(-libc::ECANCELED);
+    } else {
+        (state.script)(sqe, &mut fate);
+    }
+    if !fate.is_over {
+        fate.held.push(sqe.user_data);
+    }
+    let is_linked = sqe.flags & (sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK) != 0;
+    is_linked && (chain_failed || fate.has_failed)
+}
+
+impl Simulated for Kernel {
+    fn enter(&self, request: Enter) -> Result<u32, Errno> {
+        let Shared {
+            memory,
+            posted,
+            wakeup,
+            ..
+        } = &*self.shared;
+        let mut state = self.lock();
+        let call = state.enters;
+        state.enters += 1;
+        if let Some(errno) = (state.faults)(call) {
+            return Err(errno);
+        }
+        let submitted = if self.shared.is_sqpoll {
+            if request.flags & enter::SQ_WAKEUP != 0 {
+                state.is_woken = true;
+                wakeup.notify_all();
+            }
+            request.to_submit
+        } else {
+            self.shared.consume(&mut state, request.to_submit)
+        };
+        if request.flags & enter::GETEVENTS == 0 || submitted < request.to_submit {
+            return Ok(submitted);
+        }
+        self.shared.flush(&mut state);
+        let wanted = request.min_complete.min(memory.shape.cq_entries);
+        let target = memory.cq_head().wrapping_add(wanted);
+        let deadline = Deadline::new(request.timeout);
+        while (target.wrapping_sub(state.cq_tail) as i32) > 0 && state.backlog.is_empty() {
+            state = match deadline.wait(posted, state) {
+                Some(state) => state,
+                None => return Err(Errno::from_raw(libc::ETIME)),
+            };
+        }
+        Ok(submitted)
+    }
+
+    fn post(&self, user_data: u64) -> Result<(), Errno> {
+        if !self.shared.has_messages {
+            return Err(Errno::from_raw(libc::EINVAL));
+        }
+        Kernel::post(self, user_data, 0, 0);
+        Ok(())
+    }
+}
+
+/// When a simulated wait ends with ETIME. Under loom a timed wait ends at once: the
+/// shortest that the kernel may make it.
+struct Deadline {
+    #[cfg(not(ringway_loom))]
+    at: Option<std::time::Instant>,
+    #[cfg(ringway_loom)]
+    is_timed: bool,
+}
+
+impl Deadline {
+    #[cfg(not(ringway_loom))]
+    fn new(timeout: Option<std::time::Duration>) -> Self {
+        Self {
+            at: timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout)),
+        }
+    }
+
+    #[cfg(not(ringway_loom))]
+    fn wait<'s>(
+        &self,
+        posted: &Condvar,
+        state: MutexGuard<'s, State>,
+    ) -> Option<MutexGuard<'s, State>> {
+        let Some(at) = self.at else {
+            return Some(
+                posted
+                    .wait(state)
+                    .unwrap_or_else(|poisoned| poisoned.into_inner()),
+            );
+        };
+        let left = at.saturating_duration_since(std::time::Instant::now());
+        if left.is_zero() {
+            return None;
+        }
+        let (state, _) = posted
+            .wait_timeout(state, left)
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        Some(state)
+    }
+
+    #[cfg(ringway_loom)]
+    fn new(timeout: Option<std::time::Duration>) -> Self {
+        Self {
+            is_timed: timeout.is_some(),
+        }
+    }
+
+    #[cfg(ringway_loom)]
+    fn wait<'s>(
+        &self,
+        posted: &Condvar,
+        state: MutexGuard<'s, State>,
+    ) -> Option<MutexGuard<'s, State>> {
+        if self.is_timed {
+            return None;
+        }
+        Some(posted.wait(state).unwrap())
+    }
+}

@@ -1,0 +1,224 @@
+//! A simulated kernel: the other side of the same memory, scripted, with faults.
+//!
+//! The ring's own code runs unchanged; only the memory comes from the heap and
+//! `io_uring_enter` from here. So what is built on ringway can be model-checked with
+//! loom (`--cfg ringway_loom`), fuzzed, and run under Miri, none of which know
+//! io_uring.
+//!
+//! What the simulation assumes of the kernel is named, function by function, in
+//! `memory.rs` (orderings) and on [`Kernel`] (behaviour). It holds no more than that: a
+//! ring that passes here can still meet a kernel that differs.
+//!
+//! ```
+//! use ringway::Ring;
+//!
+//! let (ring, kernel) = Ring::simulated(4)
+//!     .script(|sqe, fate| fate.complete(if sqe.get_user_data() == 1 { -5 } else { 0 }))
+//!     .build();
+//! let sq = ring.sq();
+//! for user_data in 0..3 {
+//!     let mut slot = sq.pop().unwrap();
+//!     unsafe { slot.prep_nop() }.user_data(user_data);
+//!     slot.push();
+//! }
+//! sq.submit()?;
+//! let results: Vec<i32> = std::iter::from_fn(|| ring.cq().reap()).map(|c| c.res()).collect();
+//! assert_eq!(results, [0, -5, 0]);
+//! assert_eq!(kernel.consumed(), 3);
+//! # Ok::<(), ringway::EnterError>(())
+//! ```
+
+mod kernel;
+mod memory;
+
+pub use kernel::{Fate, Kernel};
+
+use crate::Ring;
+use crate::abi::{Params, Sqe, setup};
+use crate::ring::{self, Core};
+use crate::setup::Order;
+use crate::sync::ReadMarks;
+use crate::syscall::Errno;
+use memory::{Memory, Shape};
+use std::fmt;
+use std::sync::Arc;
+
+/// When the simulated kernel gives SQEs back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Once, at the end of an enter, after the completions: what the kernel does.
+    Late,
+    /// Each as soon as it was read, before anything completes: what it might do.
+    Early,
+}
+
+/// In which order the operations of one enter complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompletionOrder {
+    /// As submitted.
+    Forward,
+    /// The last first.
+    Backward,
+}
+
+type Script = Box<dyn FnMut(&Sqe, &mut Fate<'_>) + Send>;
+type Faults = Box<dyn FnMut(u64) -> Option<Errno> + Send>;
+
+/// Settings of a simulated ring; made by [`Ring::simulated`].
+#[must_use = "nothing is made before build()"]
+pub struct Simulation {
+    shape: Shape,
+    is_sqpoll: bool,
+    has_messages: bool,
+    head: Head,
+    completions: CompletionOrder,
+    script: Script,
+    faults: Faults,
+}
+
+impl Ring {
+    /// A ring without a kernel, with this many SQEs: a power of two.
+    ///
+    /// Unless it is told otherwise: any order, twice as many CQEs, counters that wrap
+    /// after a few operations, and every operation completes at once with result 0.
+    pub fn simulated(entries: u32) -> Simulation {
+        Simulation {
+            shape: Shape {
+                sq_entries: entries,
+                cq_entries: entries * 2,
+                has_array: true,
+                big_sqes: false,
+                big_cqes: false,
+                start: u32::MAX - 1,
+            },
+            is_sqpoll: false,
+            has_messages: true,
+            head: Head::Late,
+            completions: CompletionOrder::Forward,
+            script: Box::new(|_, fate| fate.complete(0)),
+            faults: Box::new(|_| None),
+        }
+    }
+}
+
+impl Simulation {
+    /// CQEs; a power of two.
+    pub fn cq_entries(mut self, entries: u32) -> Self {
+        self.shape.cq_entries = entries;
+        self
+    }
+
+    /// How slots are given out.
+    pub fn order(mut self, order: Order) -> Self {
+        self.shape.has_array = order == Order::Any;
+        self
+    }
+
+    /// Where all ring counters begin. The default is two steps before they wrap.
+    pub fn counters_at(mut self, start: u32) -> Self {
+        self.shape.start = start;
+        self
+    }
+
+    /// SQEs of 128 bytes.
+    pub fn sqe128(mut self) -> Self {
+        self.shape.big_sqes = true;
+        self
+    }
+
+    /// CQEs of 32 bytes.
+    pub fn cqe32(mut self) -> Self {
+        self.shape.big_cqes = true;
+        self
+    }
+
+    /// SQEs are consumed by a thread of the kernel's: run [`Kernel::sq_thread`] on one.
+    pub fn sqpoll(mut self) -> Self {
+        self.is_sqpoll = true;
+        self
+    }
+
+    /// A kernel before 6.13, to which no message can be sent without a ring.
+    pub fn without_messages(mut self) -> Self {
+        self.has_messages = false;
+        self
+    }
+
+    /// When SQEs are given back.
+    pub fn head(mut self, head: Head) -> Self {
+        self.head = head;
+        self
+    }
+
+    /// In which order what one enter submits completes.
+    pub fn completions(mut self, order: CompletionOrder) -> Self {
+        self.completions = order;
+        self
+    }
+
+    /// What becomes of each operation: called once for each SQE, in order of submission.
+    pub fn script(mut self, script: impl FnMut(&Sqe, &mut Fate<'_>) + Send + 'static) -> Self {
+        self.script = Box::new(script);
+        self
+    }
+
+    /// Which calls of enter fail, by their number from 0, before they do anything.
+    pub fn faults(mut self, faults: impl FnMut(u64) -> Option<Errno> + Send + 'static) -> Self {
+        self.faults = Box::new(faults);
+        self
+    }
+
+    /// The ring, and the kernel's side of it.
+    ///
+    /// # Panics
+    ///
+    /// If a number of entries is not a power of two, or there are fewer CQEs than SQEs.
+    pub fn build(self) -> (Ring, Kernel) {
+        let Shape {
+            sq_entries,
+            cq_entries,
+            has_array,
+            ..
+        } = self.shape;
+        assert!(
+            sq_entries.is_power_of_two(),
+            "{sq_entries} SQEs: not a power of two"
+        );
+        assert!(
+            cq_entries.is_power_of_two(),
+            "{cq_entries} CQEs: not a power of two"
+        );
+        assert!(
+            cq_entries >= sq_entries,
+            "fewer CQEs ({cq_entries}) than SQEs ({sq_entries})"
+        );
+        let params = Params {
+            sq_entries,
+            cq_entries,
+            flags: if self.is_sqpoll { setup::SQPOLL } else { 0 },
+            ..Params::default()
+        };
+        let marks = ReadMarks::new(cq_entries);
+        let kernel = Kernel::new(self, marks.clone());
+        let order = if has_array { Order::Any } else { Order::Claim };
+        let pointers = kernel.memory().pointers();
+        let other_side = ring::Kernel::Simulated(Box::new(kernel.clone()));
+        // SAFETY: the core holds a handle of the kernel, which holds the memory; this is
+        // the only core made for it.
+        let core = unsafe { Core::new(other_side, pointers, params, order, marks) };
+        (
+            Ring {
+                core: Arc::new(core),
+            },
+            kernel,
+        )
+    }
+}
+
+impl fmt::Debug for Simulation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("sq_entries", &self.shape.sq_entries)
+            .finish_non_exhaustive()
+    }
+}

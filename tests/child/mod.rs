@@ -1,0 +1,85 @@
+//! A test that needs a process of its own runs itself again in one: limits and
+//! filters cannot be taken back, and other tests open and close files meanwhile.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+use std::io::Write;
+use std::process::Command;
+use std::{env, fs};
+
+const CHILD: &str = "RINGWAY_TEST_CHILD";
+
+/// Runs `body` in a child process: this test binary again, with this test alone.
+pub fn in_child(test: &str, body: impl FnOnce()) {
+    let done = format!("{test} ran in its child");
+    if env::var_os(CHILD).is_some() {
+        body();
+        println!("{done}");
+        return;
+    }
+    let child = Command::new(env::current_exe().expect("this test binary"))
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .expect("start a child");
+    let (out, err) = (
+        String::from_utf8_lossy(&child.stdout),
+        String::from_utf8_lossy(&child.stderr),
+    );
+    // The line tells a child that ran from one that found no such test.
+    assert!(
+        child.status.success() && out.contains(&done),
+        "{}\n{out}\n{err}",
+        child.status
+    );
+    // What the child skipped is to be seen here too.
+    for line in err.lines().filter(|line| line.starts_with("skipped ")) {
+        say(line);
+    }
+}
+
+/// Says, past the capture of the test harness, that a test did not test anything.
+pub fn skip(test: &str, reason: &str) {
+    say(&format!("skipped {test}: {reason}"));
+}
+
+fn say(line: &str) {
+    // A lost line is not worth a failure.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Whether the running kernel is at least this version.
+pub fn linux(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    let mut next = || -> u32 { numbers.next().unwrap().parse().unwrap() };
+    (next(), next()) >= (major, minor)
+}
+
+/// As [`linux`], and says so if not.
+pub fn has(major: u32, minor: u32, test: &str, what: &str) -> bool {
+    let has = linux(major, minor);
+    if !has {
+        skip(test, &format!("{what} came with Linux {major}.{minor}"));
+    }
+    has
+}
+
+/// What a ring may leave behind: open files and shared mappings.
+pub fn traces() -> (Vec<String>, Vec<String>) {
+    let mut files: Vec<String> = fs::read_dir("/proc/self/fd")
+        .expect("list the files")
+        .map(|entry| entry.expect("a file").file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    let maps = fs::read_to_string("/proc/self/maps").expect("list the mappings");
+    let shared = maps
+        .lines()
+        .filter(|line| {
+            line.split(' ')
+                .nth(1)
+                .is_some_and(|bits| bits.ends_with('s'))
+        })
+        .map(str::to_owned)
+        .collect();
+    (files, shared)
+}
