@@ -500,6 +500,10 @@ mod kernel {
             // 64 + 16 * 65536 + 4 * 32768, and 64 * 32768.
             let whole = |n: u64| n.next_multiple_of(page);
             assert_eq!(bytes(0, 32768, 65536), (whole(1_179_712), whole(2_097_152)));
+            // Doubled, the header reaches into a second page.
+            let filled = (page / 32 - 2) as u32;
+            let cqe32 = setup::CQE32 | setup::NO_SQARRAY;
+            assert_eq!(bytes(cqe32, 1, filled), (2 * page, page));
             let wide = setup::SQE128 | setup::CQE32 | setup::NO_SQARRAY;
             assert_eq!(
                 bytes(wide, 32768, 65536),

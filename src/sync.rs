@@ -18,7 +18,7 @@ pub(crate) use loom_side::*;
 #[cfg(not(ringway_loom))]
 mod std_side {
     use std::cell;
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     #[cfg(feature = "sim")]
     pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
@@ -55,6 +55,34 @@ mod std_side {
         pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
             f(self.0.get())
         }
+    }
+
+    /// When a wait ends by itself.
+    pub(crate) struct Deadline(Option<Instant>);
+
+    impl Deadline {
+        /// A timeout beyond the clock's range is none.
+        pub(crate) fn after(timeout: Option<Duration>) -> Self {
+            Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
+        }
+
+        /// Zero when it is over, `None` when there is none.
+        pub(crate) fn left(&self) -> Option<Duration> {
+            self.0
+                .map(|at| at.saturating_duration_since(Instant::now()))
+        }
+    }
+
+    /// Waits for a notification, but no longer than this.
+    #[cfg(feature = "sim")]
+    pub(crate) fn wait_for<'m, T>(
+        condvar: &Condvar,
+        _mutex: &'m Mutex<T>,
+        guard: MutexGuard<'m, T>,
+        timeout: Duration,
+    ) -> MutexGuard<'m, T> {
+        let waited = condvar.wait_timeout(guard, timeout);
+        waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
     }
 
     /// A word that threads sleep on: futex(2), private to the process.
@@ -188,6 +216,44 @@ mod loom_side {
     }
     pub(crate) use loom::cell::UnsafeCell;
 
+    /// A deadline that passes between the first look at it and the second: the shortest
+    /// of the timeouts that the kernel may give, and the one that races with most.
+    pub(crate) struct Deadline {
+        is_timed: bool,
+        has_looked: std::cell::Cell<bool>,
+    }
+
+    impl Deadline {
+        pub(crate) fn after(timeout: Option<Duration>) -> Self {
+            Self {
+                is_timed: timeout.is_some(),
+                has_looked: std::cell::Cell::new(timeout == Some(Duration::ZERO)),
+            }
+        }
+
+        pub(crate) fn left(&self) -> Option<Duration> {
+            let is_over = self.has_looked.replace(true);
+            let left = if is_over {
+                Duration::ZERO
+            } else {
+                Duration::MAX
+            };
+            self.is_timed.then_some(left)
+        }
+    }
+
+    /// Times out at the next opportunity.
+    pub(crate) fn wait_for<'m, T>(
+        _condvar: &Condvar,
+        mutex: &'m Mutex<T>,
+        guard: MutexGuard<'m, T>,
+        _timeout: Duration,
+    ) -> MutexGuard<'m, T> {
+        drop(guard);
+        loom::thread::yield_now();
+        mutex.lock().unwrap()
+    }
+
     /// futex(2) as loom can see it: the kernel compares the word and queues the
     /// sleeper under the lock of the word's hash bucket (`futex_wait_setup`), and
     /// a wake takes the same lock (`futex_wake`).
@@ -217,9 +283,8 @@ mod loom_side {
             &self.word
         }
 
-        /// A timed wait expires at the next opportunity: the shortest of the timeouts
-        /// that the kernel may give, and the one that races with most. A wake that comes
-        /// before may choose it all the same.
+        /// A timed wait expires at the next opportunity; a wake that comes before may
+        /// choose it all the same.
         pub(crate) fn wait(&self, seen: u32, timeout: Option<Duration>) {
             let mut bucket = self.bucket.lock().unwrap();
             // Ordering: Relaxed; `futex_wait_setup` reads the word with no ordering

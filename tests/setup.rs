@@ -10,8 +10,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
 
-use child::{has, in_child, linux, traces};
-use ringway::{Builder, Local, Order, Ring, SetupError, SqPoll};
+use child::{has, in_child, linux, patiently, traces};
+use ringway::{Builder, Errno, Local, Order, Ring, SetupError, SqPoll, Unavailable};
+
+fn make(builder: Builder<'_>) -> Result<Ring, SetupError> {
+    patiently(|| builder.build())
+}
+
+fn make_local(builder: Builder<'_>) -> Result<Local, SetupError> {
+    patiently(|| builder.build_local())
+}
 
 /// More NOPs than the SQ has entries, each seen once.
 fn runs(ring: &Ring) {
@@ -89,7 +97,7 @@ fn bad_sizes_name_the_argument() {
 #[test]
 fn sizes_are_the_kernels_answer() {
     let sizes = |builder: Builder<'_>| {
-        let ring = builder.build().unwrap();
+        let ring = make(builder).unwrap();
         (ring.sq_entries(), ring.cq_entries())
     };
     assert_eq!(sizes(Ring::builder(1)), (1, 2));
@@ -178,13 +186,24 @@ fn the_kernel_refuses_the_same_contradictions() {
         params[2] = flags;
         // SAFETY: 120 bytes, the size of `struct io_uring_params`.
         let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 8, params.as_mut_ptr()) };
-        if fd < 0 {
-            return io::Error::last_os_error().raw_os_error().unwrap();
+        if fd >= 0 {
+            // SAFETY: the kernel just opened it, and nobody else knows it.
+            unsafe { libc::close(fd as i32) };
+            return Ok(());
         }
-        // SAFETY: the kernel just opened it, and nobody else knows it.
-        unsafe { libc::close(fd as i32) };
-        0
+        match io::Error::last_os_error().raw_os_error().unwrap() {
+            libc::ENOMEM => Err(Unavailable::OutOfMemory {
+                need: 0,
+                limit: None,
+            }
+            .into()),
+            errno => Err(SetupError::Rejected {
+                flags,
+                errno: Errno::from_raw(errno),
+            }),
+        }
     };
+    let errno = Errno::from_raw(libc::EINVAL);
     for flags in [
         DEFER_TASKRUN,
         HYBRID_IOPOLL,
@@ -195,7 +214,8 @@ fn the_kernel_refuses_the_same_contradictions() {
         COOP_TASKRUN | SQPOLL,
         CQE32 | CQE_MIXED,
     ] {
-        assert_eq!(setup(flags), libc::EINVAL, "{flags:#x}");
+        let rejected = SetupError::Rejected { flags, errno };
+        assert_eq!(patiently(|| setup(flags)), Err(rejected));
     }
     for flags in [
         0,
@@ -205,7 +225,7 @@ fn the_kernel_refuses_the_same_contradictions() {
         SINGLE_ISSUER | SQPOLL,
         COOP_TASKRUN | TASKRUN_FLAG,
     ] {
-        assert_eq!(setup(flags), 0, "{flags:#x}");
+        assert_eq!(patiently(|| setup(flags)), Ok(()), "{flags:#x}");
     }
 }
 
@@ -220,7 +240,7 @@ fn each<T: std::fmt::Debug>(
     run: impl Fn(&T),
 ) {
     for &(builder, (major, minor), flag) in cases {
-        let built = build(builder);
+        let built = patiently(|| build(builder));
         if has(major, minor, test, flag) {
             run(&built.unwrap_or_else(|error| panic!("{builder:?}: {error}")));
         } else {
@@ -232,8 +252,8 @@ fn each<T: std::fmt::Debug>(
 #[test]
 fn each_flag_works_on_a_shared_ring() {
     let base = Ring::builder(8);
-    let other = base.build().unwrap();
-    let other_sqpoll = base.sqpoll(SqPoll::new()).build().unwrap();
+    let other = make(base).unwrap();
+    let other_sqpoll = make(base.sqpoll(SqPoll::new())).unwrap();
     let pinned = SqPoll::new().idle(Duration::from_millis(1)).cpu(a_cpu());
     let cases = [
         (base, (5, 18), "SUBMIT_ALL"),
@@ -325,7 +345,7 @@ fn every_layout_works() {
                     for memory in &memories {
                         let base = Ring::builder(entries);
                         let builder = memory(cqe(sqe(order(base))));
-                        let ring = builder.build().unwrap_or_else(|error| {
+                        let ring = make(builder).unwrap_or_else(|error| {
                             panic!("{builder:?}: {error}");
                         });
                         runs(&ring);
@@ -339,11 +359,11 @@ fn every_layout_works() {
 #[test]
 fn a_disabled_ring_belongs_to_the_thread_that_enables_it() {
     let builder = Ring::builder(8).single_issuer().defer_taskrun();
-    let disabled = builder.build_disabled().unwrap();
+    let disabled = patiently(|| builder.build_disabled()).unwrap();
     thread::spawn(move || runs_locally(&disabled.enable_local().unwrap()))
         .join()
         .unwrap();
-    let disabled = builder.build_disabled().unwrap();
+    let disabled = patiently(|| builder.build_disabled()).unwrap();
     refusal(disabled.enable(), &["SINGLE_ISSUER is refused"]);
     let registered = Ring::builder(8).no_mmap().registered_fd_only();
     refusal(
@@ -361,7 +381,7 @@ fn a_registered_ring_has_no_file_and_gives_its_place_back() {
         }
         let build = || {
             let builder = Ring::builder(8).no_mmap().registered_fd_only();
-            builder.build_local()
+            make_local(builder)
         };
         let (files, shared) = traces();
         let mut rings: Vec<Local> = (0..16).map(|_| build().unwrap()).collect();
@@ -374,6 +394,8 @@ fn a_registered_ring_has_no_file_and_gives_its_place_back() {
         refusal(build(), &["REGISTERED_FD_ONLY", "16 registered rings"]);
         drop(rings.swap_remove(5));
         runs_locally(&build().expect("the place that was given back"));
+        // It was that one's place, and no other's.
+        rings.iter().for_each(runs_locally);
         drop(rings);
         assert_eq!(traces(), (files, shared));
     });
@@ -405,7 +427,7 @@ fn sqpoll_runs_on_its_cpu_and_is_shared() {
     in_child("sqpoll_runs_on_its_cpu_and_is_shared", || {
         let cpu = a_cpu();
         let base = Ring::builder(8);
-        let first = base.sqpoll(SqPoll::new().cpu(cpu)).build().unwrap();
+        let first = make(base.sqpoll(SqPoll::new().cpu(cpu))).unwrap();
         // It names and pins itself before it takes its first SQE.
         runs(&first);
         let threads = sqpoll_threads();
@@ -413,14 +435,11 @@ fn sqpoll_runs_on_its_cpu_and_is_shared() {
         let pinned = format!("Cpus_allowed_list:\t{cpu}\n");
         assert!(threads[0].contains(&pinned), "{}", threads[0]);
 
-        let attached = base
-            .sqpoll(SqPoll::new())
-            .attach_wq(first.fd().unwrap())
-            .build()
-            .unwrap();
+        let sqpoll = base.sqpoll(SqPoll::new());
+        let attached = make(sqpoll.attach_wq(first.fd().unwrap())).unwrap();
         runs(&attached);
         assert_eq!(sqpoll_threads().len(), 1);
-        let alone = base.sqpoll(SqPoll::new()).build().unwrap();
+        let alone = make(sqpoll).unwrap();
         runs(&alone);
         assert_eq!(sqpoll_threads().len(), 2);
 
@@ -429,7 +448,7 @@ fn sqpoll_runs_on_its_cpu_and_is_shared() {
             pinned.attach_wq(first.fd().unwrap()).build(),
             &["SQ_AFF excludes ATTACH_WQ"],
         );
-        let nowhere = base.sqpoll(SqPoll::new().cpu(1_000_000)).build();
+        let nowhere = make(base.sqpoll(SqPoll::new().cpu(1_000_000)));
         refusal(nowhere, &["SQ_AFF", "no CPU 1000000"]);
     });
 }
@@ -442,24 +461,24 @@ fn a_bad_attach_fd_is_named() {
         let file = fs::File::open("/dev/null").unwrap();
         let number = file.as_raw_fd();
         for builder in [base, sqpoll] {
-            let not_a_ring = builder.attach_wq(file.as_fd()).build();
+            let not_a_ring = make(builder.attach_wq(file.as_fd()));
             refusal(not_a_ring, &["attach_wq", "EINVAL"]);
         }
         drop(file);
         // SAFETY: dead is what it has to be; no other thread opens files here.
         let dead = unsafe { BorrowedFd::borrow_raw(number) };
         for builder in [base, sqpoll] {
-            let built = builder.attach_wq(dead).build();
+            let built = make(builder.attach_wq(dead));
             assert_eq!(
                 built.as_ref().unwrap_err(),
                 &SetupError::AttachWq {
-                    errno: ringway::Errno::from_raw(libc::ENXIO)
+                    errno: Errno::from_raw(libc::ENXIO)
                 }
             );
             refusal(built, &["attach_wq", "ENXIO"]);
         }
-        let plain = base.build().unwrap();
-        let no_thread = sqpoll.attach_wq(plain.fd().unwrap()).build();
+        let plain = make(base).unwrap();
+        let no_thread = make(sqpoll.attach_wq(plain.fd().unwrap()));
         refusal(no_thread, &["attach_wq", "EINVAL", "SQPOLL"]);
     });
 }
@@ -467,7 +486,7 @@ fn a_bad_attach_fd_is_named() {
 #[test]
 fn features_and_opcodes_are_readable() {
     const READ: u8 = 22;
-    let ring = Ring::builder(8).build().unwrap();
+    let ring = make(Ring::builder(8)).unwrap();
     let features = ring.features();
     assert!(features.single_mmap() && features.nodrop() && features.ext_arg());
     assert!(features.submit_stable() && features.cqe_skip());
@@ -479,7 +498,7 @@ fn features_and_opcodes_are_readable() {
     assert!(!probe.supports(255));
     let all: Vec<u8> = probe.iter().collect();
     assert!(all.len() > 40 && all.is_sorted());
-    let local = Ring::builder(8).build_local().unwrap();
+    let local = make_local(Ring::builder(8)).unwrap();
     assert_eq!(local.probe(), Ok(probe));
     assert_eq!(local.features(), features);
 }
@@ -504,8 +523,8 @@ fn a_forked_child_has_no_ring_memory_and_an_executed_one_no_fd() {
             return;
         }
         let before = shared_mappings();
-        let kernels = Ring::builder(8).build().unwrap();
-        let own = Ring::builder(8).no_mmap().build().unwrap();
+        let kernels = make(Ring::builder(8)).unwrap();
+        let own = make(Ring::builder(8).no_mmap()).unwrap();
         let rings: Vec<(usize, usize)> = shared_mappings()
             .into_iter()
             .filter(|mapping| !before.contains(mapping))
@@ -551,11 +570,11 @@ fn a_thousand_rings_leave_nothing() {
         let base = traces();
         for _ in 0..250 {
             let builder = Ring::builder(8);
-            drop(builder.build().unwrap());
-            drop(builder.no_mmap().order(Order::Claim).build().unwrap());
-            drop(builder.build_disabled().unwrap());
+            drop(make(builder).unwrap());
+            drop(make(builder.no_mmap().order(Order::Claim)).unwrap());
+            drop(patiently(|| builder.build_disabled()).unwrap());
             let local = builder.no_mmap().registered_fd_only();
-            drop(local.build_local().unwrap());
+            drop(make_local(local).unwrap());
         }
         assert_eq!(traces(), base);
     });

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::mem::offset_of;
 use std::ptr;
 
-use child::{has, in_child, skip, traces};
+use child::{has, in_child, patiently, skip, traces};
 use ringway::{Builder, Errno, Ring, SetupError, Unavailable};
 
 /// One more filter for this thread, never to be taken off: `call` fails with
@@ -84,6 +84,11 @@ fn limit(resource: u32, to: u64) {
     change(&limit, ptr::null_mut());
 }
 
+fn make(builder: Builder<'_>) -> Result<Ring, SetupError> {
+    patiently(|| builder.build())
+}
+
+/// What the first attempt says.
 #[track_caller]
 fn reason(builder: Builder<'_>) -> Unavailable {
     let before = traces();
@@ -97,10 +102,17 @@ fn reason(builder: Builder<'_>) -> Unavailable {
     reason
 }
 
+/// What the tests below stand on: a child's failure is the test's.
+#[test]
+#[should_panic = "found no line"]
+fn a_failure_in_the_child_is_seen() {
+    in_child("a_failure_in_the_child_is_seen", || panic!("found no line"));
+}
+
 #[test]
 fn a_filter_that_answers_eperm() {
     in_child("a_filter_that_answers_eperm", || {
-        assert!(Ring::builder(8).build().is_ok());
+        assert!(make(Ring::builder(8)).is_ok());
         deny(libc::SYS_io_uring_setup, None, libc::EPERM);
         let reason = reason(Ring::builder(8));
         assert_eq!(reason, Unavailable::DeniedBySeccomp);
@@ -138,7 +150,7 @@ fn the_filter_of_another_thread_is_not_blamed() {
         })
         .join()
         .unwrap();
-        assert!(Ring::builder(8).build().is_ok());
+        assert!(make(Ring::builder(8)).is_ok());
     });
 }
 
@@ -151,15 +163,15 @@ fn no_files_left() {
         while let Ok(file) = File::open("/dev/null") {
             files.push(file);
         }
-        let error = Ring::builder(8).build().expect_err("was built");
-        let own = Ring::builder(8).no_mmap().build();
+        let error = make(Ring::builder(8)).expect_err("was built");
+        let own = make(Ring::builder(8).no_mmap());
         let expected = Unavailable::NoFile { limit: 40 };
         assert_eq!(error, SetupError::Unavailable(expected));
         assert!(error.to_string().contains("all its 40 files"));
         assert_eq!(own.expect_err("was built"), error);
         drop(files);
         assert_eq!(traces(), before);
-        assert!(Ring::builder(8).build().is_ok());
+        assert!(make(Ring::builder(8)).is_ok());
     });
 }
 
@@ -242,7 +254,7 @@ fn address_space() -> u64 {
 #[track_caller]
 fn unmapped(builder: Builder<'_>) -> &'static str {
     let before = traces();
-    let error = builder.build().expect_err("was built");
+    let error = make(builder).expect_err("was built");
     assert_eq!(traces(), before, "{error}");
     let SetupError::Map {
         region,
@@ -276,7 +288,7 @@ fn each_mapping_that_fails_takes_the_others_along() {
             limit(libc::RLIMIT_AS, base + 2 * MIB);
             assert_eq!(unmapped(*builder), "sqes");
             limit(libc::RLIMIT_AS, libc::RLIM_INFINITY);
-            assert!(builder.build().is_ok());
+            assert!(make(*builder).is_ok());
         }
     });
 }

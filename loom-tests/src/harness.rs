@@ -4,7 +4,7 @@
 use loom::model::Builder;
 use loom::thread;
 use ringway::sim::{Kernel, Simulation};
-use ringway::{Order, Ring, Sq};
+use ringway::{Order, Ring, Slot, Sq};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -174,6 +174,15 @@ pub fn push(sq: &Sq, user_data: u64) -> bool {
     unsafe { slot.prep_nop() }.user_data(user_data);
     slot.push();
     true
+}
+
+/// A prepared slot that may go to another thread of the model.
+pub fn prepared(sq: &Sq, user_data: u64) -> Slot<'static> {
+    let mut slot = sq.pop().expect("a free slot");
+    // SAFETY: a NOP holds no pointer.
+    unsafe { slot.prep_nop() }.user_data(user_data);
+    // SAFETY: a model pushes its slots in threads that it joins before its ring goes.
+    unsafe { std::mem::transmute::<Slot<'_>, Slot<'static>>(slot) }
 }
 
 /// Runs all of them at once, the first on the calling thread.

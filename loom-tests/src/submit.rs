@@ -1,6 +1,6 @@
 //! Entering for everybody: rules S6, S7 and E1 to E5.
 
-use crate::harness::{Model, push, recorded, simulated, together, witness};
+use crate::harness::{Model, prepared, push, recorded, simulated, together, witness};
 use ringway::Order::{self, Any, Claim};
 use ringway::{EnterError, Errno};
 use std::time::Duration;
@@ -42,16 +42,22 @@ pub const MODELS: &[Model] = &[
         ..Model::new("gap_any", gap_any)
     },
     Model {
-        aims: &["SUBMIT_REQUEST.acq", "SUBMIT_OWED"],
+        aims: &["SUBMIT_REQUEST.acq"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
         ..Model::new("refused_any", || refused(Any))
     },
     Model {
-        aims: &["SUBMIT_REQUEST.acq", "SUBMIT_OWED"],
+        aims: &["SUBMIT_REQUEST.acq"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
         ..Model::new("refused_claim", || refused(Claim))
+    },
+    Model {
+        aims: &["SUBMIT_OWED", "SUBMIT_REQUEST.acq"],
+        bound: Some(3),
+        witnesses: &["refused", "paid by another"],
+        ..Model::new("refused_for_another", refused_for_another)
     },
     Model {
         aims: &["SQPOLL_FENCE"],
@@ -90,11 +96,12 @@ fn hand_off(order: Order) {
 /// Three threads: one may use up its passes, and publish beside the next holder. The
 /// tail never goes back, and nothing is left.
 fn last_pass(order: Order) {
-    let (ring, _, log) = recorded(simulated(4, order));
+    let (ring, _, log) = recorded(simulated(4, order).max_passes(2));
     let work = |user_data| {
         let sq = ring.sq();
+        let slot = prepared(&sq, user_data);
         Box::new(move || {
-            assert!(push(&sq, user_data));
+            slot.push();
             sq.submit().unwrap();
         })
     };
@@ -163,6 +170,30 @@ fn refused(order: Order) {
     ring.cq().wait(Some(Duration::ZERO)).unwrap();
     log.assert_each_once(&[1]);
     assert!(kernel.enters() >= 2);
+}
+
+/// As before, with a submit that was refused for the push of a third thread: whoever
+/// takes the debt over must see what was published, though it has pushed nothing.
+fn refused_for_another() {
+    let simulation =
+        simulated(2, Any).faults(|call| (call == 0).then(|| Errno::from_raw(libc::EAGAIN)));
+    let (ring, _, log) = recorded(simulation);
+    let (worker, submitter, cq, seen) = (ring.sq(), ring.sq(), ring.cq(), log.clone());
+    let other = loom::thread::spawn(move || assert!(push(&worker, 1)));
+    let waiter = loom::thread::spawn(move || {
+        let _ = cq.wait(Some(Duration::ZERO));
+        if !seen.all().is_empty() {
+            witness("paid by another");
+        }
+    });
+    let refused = submitter.submit();
+    other.join().unwrap();
+    waiter.join().unwrap();
+    if refused.is_err() {
+        witness("refused");
+        ring.cq().wait(Some(Duration::ZERO)).unwrap();
+        log.assert_each_once(&[1]);
+    }
 }
 
 /// The SQ thread goes to sleep while a thread submits and waits.

@@ -49,12 +49,14 @@ impl Sqe {
     /// let (reader, _writer) = std::io::pipe()?;
     /// let mut byte = 0u8;
     ///
-    /// let mut batch = sq.pop_batch(2).expect("the ring is empty");
+    /// let mut slot = sq.pop().expect("the ring is empty");
     /// // SAFETY: `reader` and `byte` stay until both CQEs are here.
-    /// unsafe { batch[0].prep_read(&reader, &mut byte, 1, 0) }.user_data(1);
+    /// unsafe { slot.prep_read(&reader, &mut byte, 1, 0) }.user_data(1);
+    /// slot.push();
+    /// let mut slot = sq.pop().expect("the ring has room");
     /// // SAFETY: a cancel request names no memory.
-    /// unsafe { batch[1].prep_cancel64(1, CancelFlags::NONE) }.user_data(2);
-    /// batch.push();
+    /// unsafe { slot.prep_cancel64(1, CancelFlags::NONE) }.user_data(2);
+    /// slot.push();
     /// ring.submit()?;
     ///
     /// for _ in 0..2 {

@@ -50,10 +50,11 @@
 //! other means that the operation has ended. An SQE that the kernel never consumes
 //! needs nothing to stay alive.
 //!
-//! A descriptor is looked up when the operation starts, which for a linked, drained
-//! or [`force_async`](Sqe::force_async) operation is after the submit. Keep it open
-//! until the CQE, so that the number cannot name another file meanwhile; once
-//! started, the operation holds the file itself.
+//! A descriptor is looked up when the operation starts. That is after the submit if
+//! the operation is linked, drained or [`force_async`](Sqe::force_async), or one that
+//! the kernel gives to a worker in any case, as it does with an fsync. Keep it open
+//! until the CQE, so that the number cannot name another file meanwhile; once started,
+//! the operation holds the file itself.
 //!
 //! Every prep is `unsafe`, also the few that name no memory: what a thread hands
 //! to the kernel is then found by one search.

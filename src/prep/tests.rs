@@ -54,10 +54,11 @@ fn n64(n: u64) -> [u8; 8] {
 
 /// A pointer that no prep may follow.
 fn wild<T>() -> *mut T {
-    ptr::without_provenance_mut(WILD as usize)
+    ptr::without_provenance_mut(WILD)
 }
 
-const WILD: u64 = 0x7766_5544;
+/// Bits in the uppermost byte, too.
+const WILD: usize = usize::MAX / 3;
 const OFFSET: u64 = 0x0102_0304_0506_0708;
 const COUNT: u32 = 0x8899_AABB;
 
@@ -87,7 +88,7 @@ fn read() {
             (OPCODE, &[22]),
             (FD, &fd),
             (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(COUNT)),
         ],
     );
@@ -105,7 +106,7 @@ fn write() {
             (OPCODE, &[23]),
             (FD, &fd),
             (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(COUNT)),
         ],
     );
@@ -123,7 +124,7 @@ fn readv() {
             (OPCODE, &[1]),
             (FD, &fd),
             (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(COUNT)),
         ],
     );
@@ -141,7 +142,7 @@ fn writev() {
             (OPCODE, &[2]),
             (FD, &fd),
             (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(COUNT)),
         ],
     );
@@ -167,7 +168,7 @@ fn readv2() {
             (OPCODE, &[1]),
             (FD, &fd),
             (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(COUNT)),
             (OP_FLAGS, &n32(0x9)),
         ],
@@ -194,7 +195,7 @@ fn writev2() {
             (OPCODE, &[2]),
             (FD, &fd),
             (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(COUNT)),
             (OP_FLAGS, &n32(0x16)),
         ],
@@ -213,7 +214,7 @@ fn read_at_the_current_position() {
             (OPCODE, &[22]),
             (FD, &fd),
             (OFF, &[0xFF; 8]),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(COUNT)),
         ],
     );
@@ -248,7 +249,7 @@ fn openat() {
         &[
             (OPCODE, &[18]),
             (FD, &fd),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(0o640)),
             (OP_FLAGS, &n32(0o102)),
         ],
@@ -265,7 +266,7 @@ fn openat_from_the_working_directory() {
         &[
             (OPCODE, &[18]),
             (FD, &n32(-100i32 as u32)),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
         ],
     );
 }
@@ -289,7 +290,7 @@ fn timeout() {
             (OPCODE, &[11]),
             (FD, &n32(u32::MAX)),
             (OFF, &n64(COUNT.into())),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(1)),
         ],
     );
@@ -310,7 +311,7 @@ fn timeout_flags() {
         &[
             (OPCODE, &[11]),
             (FD, &n32(u32::MAX)),
-            (ADDR, &n64(WILD)),
+            (ADDR, &n64(WILD as u64)),
             (LEN, &n32(1)),
             (OP_FLAGS, &n32(0x6D)),
         ],

@@ -3,7 +3,7 @@
 use super::cq::CqQueue;
 use super::kernel::Kernel;
 use super::sq::{Claim, SqQueue};
-use super::submit::{EnterError, Submitter};
+use super::submit::{EnterError, MAX_PASSES, Submitter};
 use super::view::{CqView, SqView};
 use super::wait::Seat;
 use crate::abi::{Params, setup};
@@ -23,6 +23,8 @@ pub(crate) struct Core {
     pub(super) is_sqpoll: bool,
     /// Completions are found only by entering: IOPOLL, or task work without a flag.
     pub(super) must_poll: bool,
+    /// Passes of one holder (rule E2).
+    pub(crate) max_passes: u32,
     /// Holds the memory that the views point into; last, so dropped last.
     pub(super) kernel: Kernel,
 }
@@ -52,6 +54,7 @@ impl Core {
             is_sqpoll: has(setup::SQPOLL),
             must_poll: has(setup::IOPOLL)
                 || (has(setup::DEFER_TASKRUN) && !has(setup::TASKRUN_FLAG)),
+            max_passes: MAX_PASSES,
             kernel,
         }
     }

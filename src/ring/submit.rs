@@ -10,7 +10,7 @@ use crate::syscall::Errno;
 use std::fmt;
 
 /// Passes of one holder: how often a caller of `submit` enters the kernel at most.
-const MAX_PASSES: u32 = if cfg!(ringway_loom) { 2 } else { 8 };
+pub(crate) const MAX_PASSES: u32 = 8;
 
 /// Set in the requests when the kernel refused SQEs that still lie in the ring.
 const OWED: u64 = 1 << 63;
@@ -103,7 +103,7 @@ impl Core {
             return Ok(());
         }
         let mut seen = before + 1;
-        for _ in 1..MAX_PASSES {
+        for _ in 1..self.max_passes {
             match self.pass() {
                 Ok(()) => {}
                 Err(EnterError::Interrupted) => continue,

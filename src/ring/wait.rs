@@ -6,8 +6,8 @@ use super::submit::EnterError;
 use super::{Core, edges};
 use crate::abi::{Cqe, Cqe32, enter, sq_flags};
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::sync::{Futex, reached};
-use std::time::{Duration, Instant};
+use crate::sync::{Deadline, Futex, reached};
+use std::time::Duration;
 
 /// Set while a thread leads: it is, or is about to be, in the kernel.
 const LED: u32 = 1 << 31;
@@ -26,26 +26,6 @@ pub enum Waited {
     Maybe,
     /// The timeout passed.
     TimedOut,
-}
-
-/// When a wait ends by itself.
-#[derive(Clone, Copy)]
-struct Deadline(Option<Instant>);
-
-impl Deadline {
-    fn after(timeout: Option<Duration>) -> Self {
-        // A timeout beyond the clock's range is none.
-        Self(timeout.and_then(|timeout| Instant::now().checked_add(timeout)))
-    }
-
-    fn left(self) -> Option<Duration> {
-        self.0
-            .map(|at| at.saturating_duration_since(Instant::now()))
-    }
-
-    fn is_over(self) -> bool {
-        self.left() == Some(Duration::ZERO)
-    }
 }
 
 impl Seat {
@@ -120,15 +100,14 @@ impl Core {
             return Ok((Waited::Maybe, take()));
         }
         let deadline = Deadline::after(timeout);
-        if !self.seat.join() && !self.follow(deadline) {
-            let waited = if deadline.is_over() {
-                Waited::TimedOut
-            } else {
-                Waited::Maybe
+        if !self.seat.join() && !self.follow(&deadline) {
+            let waited = match deadline.left() {
+                Some(Duration::ZERO) => Waited::TimedOut,
+                _ => Waited::Maybe,
             };
             return Ok((waited, take()));
         }
-        let led = self.lead(deadline);
+        let led = self.lead(&deadline);
         let taken = take();
         self.seat.hand_over();
         Ok((led?, taken))
@@ -136,29 +115,26 @@ impl Core {
 
     /// Follows until it is this thread's turn to lead (true) or it need not wait any
     /// more (false).
-    fn follow(&self, deadline: Deadline) -> bool {
-        loop {
-            match self.seat.promote() {
-                Ok(()) => {
-                    reached("follower leads");
-                    return true;
-                }
-                Err(_) if deadline.is_over() || !self.cq.is_empty() => break,
-                // A change of the word since then makes the futex return at once.
-                Err(word) => {
-                    reached("follower sleeps");
-                    self.seat.word.wait(word, deadline.left());
-                    if edges::broken("LEAVE_WOKEN") && deadline.is_over() {
-                        break;
-                    }
-                }
+    fn follow(&self, deadline: &Deadline) -> bool {
+        while let Err(word) = self.seat.promote() {
+            let left = deadline.left();
+            if left == Some(Duration::ZERO) || !self.cq.is_empty() {
+                self.seat.leave();
+                return false;
+            }
+            reached("follower sleeps");
+            // A change of the word since it was read makes the futex return at once.
+            self.seat.word.wait(word, left);
+            if edges::broken("LEAVE_WOKEN") && left.is_some() {
+                self.seat.leave();
+                return false;
             }
         }
-        self.seat.leave();
-        false
+        reached("follower leads");
+        true
     }
 
-    fn lead(&self, deadline: Deadline) -> Result<Waited, EnterError> {
+    fn lead(&self, deadline: &Deadline) -> Result<Waited, EnterError> {
         if !self.cq.is_empty() {
             return Ok(Waited::Maybe);
         }

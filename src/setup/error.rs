@@ -169,7 +169,8 @@ pub enum Unavailable {
         /// What the ring takes, in bytes.
         need: u64,
         /// `RLIMIT_MEMLOCK` in bytes, if there is one. All rings and registered
-        /// buffers of the user count against it.
+        /// buffers of the user count against it; a closed ring does until the
+        /// kernel has taken it apart, shortly after.
         limit: Option<u64>,
     },
     /// The process has as many files open as it may (`EMFILE`).

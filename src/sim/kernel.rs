@@ -4,11 +4,12 @@ use super::{CompletionOrder, Faults, Head, Memory, Script, Simulation};
 use crate::abi::{Sqe, cqe_flags, enter, sq_flags, sqe_flags};
 use crate::ring::{Enter, Simulated};
 use crate::sync::atomic::{self, Ordering::SeqCst};
-use crate::sync::{Condvar, Mutex, MutexGuard, ReadMarks};
+use crate::sync::{Condvar, Deadline, Mutex, MutexGuard, ReadMarks, wait_for};
 use crate::syscall::Errno;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The kernel's side of a simulated ring. A clone is another handle.
 ///
@@ -121,6 +122,7 @@ impl Kernel {
             completions,
             script,
             faults,
+            ..
         } = simulation;
         let start = shape.start;
         let state = State {
@@ -397,11 +399,12 @@ impl Simulated for Kernel {
         self.shared.flush(&mut state);
         let wanted = request.min_complete.min(memory.shape.cq_entries);
         let target = memory.cq_head().wrapping_add(wanted);
-        let deadline = Deadline::new(request.timeout);
+        let deadline = Deadline::after(request.timeout);
         while (target.wrapping_sub(state.cq_tail) as i32) > 0 && state.backlog.is_empty() {
-            state = match deadline.wait(posted, state) {
-                Some(state) => state,
-                None => return Err(Errno::from_raw(libc::ETIME)),
+            state = match deadline.left() {
+                None => (posted.wait(state)).unwrap_or_else(|poisoned| poisoned.into_inner()),
+                Some(Duration::ZERO) => return Err(Errno::from_raw(libc::ETIME)),
+                Some(left) => wait_for(posted, &self.shared.state, state, left),
             };
         }
         Ok(submitted)
@@ -413,65 +416,5 @@ impl Simulated for Kernel {
         }
         Kernel::post(self, user_data, 0, 0);
         Ok(())
-    }
-}
-
-/// When a simulated wait ends with ETIME. Under loom a timed wait ends at once: the
-/// shortest that the kernel may make it.
-struct Deadline {
-    #[cfg(not(ringway_loom))]
-    at: Option<std::time::Instant>,
-    #[cfg(ringway_loom)]
-    is_timed: bool,
-}
-
-impl Deadline {
-    #[cfg(not(ringway_loom))]
-    fn new(timeout: Option<std::time::Duration>) -> Self {
-        Self {
-            at: timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout)),
-        }
-    }
-
-    #[cfg(not(ringway_loom))]
-    fn wait<'s>(
-        &self,
-        posted: &Condvar,
-        state: MutexGuard<'s, State>,
-    ) -> Option<MutexGuard<'s, State>> {
-        let Some(at) = self.at else {
-            return Some(
-                posted
-                    .wait(state)
-                    .unwrap_or_else(|poisoned| poisoned.into_inner()),
-            );
-        };
-        let left = at.saturating_duration_since(std::time::Instant::now());
-        if left.is_zero() {
-            return None;
-        }
-        let (state, _) = posted
-            .wait_timeout(state, left)
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        Some(state)
-    }
-
-    #[cfg(ringway_loom)]
-    fn new(timeout: Option<std::time::Duration>) -> Self {
-        Self {
-            is_timed: timeout.is_some(),
-        }
-    }
-
-    #[cfg(ringway_loom)]
-    fn wait<'s>(
-        &self,
-        posted: &Condvar,
-        state: MutexGuard<'s, State>,
-    ) -> Option<MutexGuard<'s, State>> {
-        if self.is_timed {
-            return None;
-        }
-        Some(posted.wait(state).unwrap())
     }
 }

@@ -41,7 +41,7 @@ impl Memory {
         let zero = || AtomicU32::new(0);
         let array = if shape.has_array { shape.sq_entries } else { 0 };
         let sqes = shape.sq_entries << u32::from(shape.big_sqes);
-        let words = shape.cq_entries * 2 << u32::from(shape.big_cqes);
+        let words = (shape.cq_entries * 2) << u32::from(shape.big_cqes);
         Self {
             sq_head: counter(),
             sq_tail: counter(),

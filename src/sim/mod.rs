@@ -70,6 +70,7 @@ pub struct Simulation {
     shape: Shape,
     is_sqpoll: bool,
     has_messages: bool,
+    max_passes: Option<u32>,
     head: Head,
     completions: CompletionOrder,
     script: Script,
@@ -93,6 +94,7 @@ impl Ring {
             },
             is_sqpoll: false,
             has_messages: true,
+            max_passes: None,
             head: Head::Late,
             completions: CompletionOrder::Forward,
             script: Box::new(|_, fate| fate.complete(0)),
@@ -141,6 +143,13 @@ impl Simulation {
     /// A kernel before 6.13, to which no message can be sent without a ring.
     pub fn without_messages(mut self) -> Self {
         self.has_messages = false;
+        self
+    }
+
+    /// How often one submit enters the kernel at most, instead of 8: a model that is to
+    /// see what happens then reaches it sooner. At least 1.
+    pub fn max_passes(mut self, passes: u32) -> Self {
+        self.max_passes = Some(passes);
         self
     }
 
@@ -199,13 +208,15 @@ impl Simulation {
             ..Params::default()
         };
         let marks = ReadMarks::new(cq_entries);
+        let max_passes = self.max_passes;
         let kernel = Kernel::new(self, marks.clone());
         let order = if has_array { Order::Any } else { Order::Claim };
         let pointers = kernel.memory().pointers();
         let other_side = ring::Kernel::Simulated(Box::new(kernel.clone()));
         // SAFETY: the core holds a handle of the kernel, which holds the memory; this is
         // the only core made for it.
-        let core = unsafe { Core::new(other_side, pointers, params, order, marks) };
+        let mut core = unsafe { Core::new(other_side, pointers, params, order, marks) };
+        core.max_passes = max_passes.unwrap_or(core.max_passes);
         (
             Ring {
                 core: Arc::new(core),

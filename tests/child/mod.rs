@@ -4,7 +4,10 @@
 
 use std::io::Write;
 use std::process::Command;
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use ringway::{SetupError, Unavailable};
 
 const CHILD: &str = "RINGWAY_TEST_CHILD";
 
@@ -62,6 +65,23 @@ pub fn has(major: u32, minor: u32, test: &str, what: &str) -> bool {
         skip(test, &format!("{what} came with Linux {major}.{minor}"));
     }
     has
+}
+
+/// Builds, as soon as there is room. The kernel takes a closed ring apart after the
+/// close; until then its memory counts against the `RLIMIT_MEMLOCK` of a user
+/// without privileges, all of whose tests share that limit.
+pub fn patiently<T>(build: impl Fn() -> Result<T, SetupError>) -> Result<T, SetupError> {
+    let patience = Instant::now() + Duration::from_secs(10);
+    loop {
+        match build() {
+            Err(SetupError::Unavailable(Unavailable::OutOfMemory { .. }))
+                if Instant::now() < patience =>
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
+            built => return built,
+        }
+    }
 }
 
 /// What a ring may leave behind: open files and shared mappings.
