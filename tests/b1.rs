@@ -5,10 +5,9 @@
     reason = "what the test counts is not what the ring shares"
 )]
 
-use ringway::{Builder, Cq, Order, Ring, Sq, SqPoll};
-use std::sync::Mutex;
+use ringway::{Builder, Cqe, Order, Ring, SqPoll};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const THREADS: u64 = 8;
 const NOPS: u64 = 20_000;
@@ -30,7 +29,8 @@ impl Seen {
         }
     }
 
-    fn record(&self, user_data: u64) {
+    /// How many have come with this one.
+    fn record(&self, user_data: u64) -> u64 {
         let bit = 1 << (user_data % 64);
         let word = self
             .words
@@ -38,109 +38,165 @@ impl Seen {
             .unwrap_or_else(|| panic!("user_data {user_data} was never pushed"));
         let before = word.fetch_or(bit, Relaxed);
         assert_eq!(before & bit, 0, "user_data {user_data} came twice");
-        self.count.fetch_add(1, Relaxed);
-    }
-
-    fn count(&self) -> u64 {
-        self.count.load(Relaxed)
+        self.count.fetch_add(1, Relaxed) + 1
     }
 }
 
-/// Reaps what is there.
-fn drain(cq: &Cq, seen: &Seen) {
-    let mut cqes = [Default::default(); 32];
-    loop {
-        let count = cq.reap_batch(&mut cqes);
-        for cqe in &cqes[..count] {
+/// Tells a thread that every completion has been seen.
+const STOP: u64 = u64::MAX;
+
+/// What all threads work on.
+struct Run {
+    ring: Ring,
+    seen: Seen,
+    nops: u64,
+    batch: u32,
+}
+
+impl Run {
+    /// Records completions; whoever records the last posts a STOP for each thread. True
+    /// if a STOP came for this one.
+    fn record(&self, cqes: &[Cqe]) -> bool {
+        let mut is_over = false;
+        for cqe in cqes {
             assert_eq!(cqe.result(), Ok(0));
-            seen.record(cqe.user_data());
-        }
-        if count == 0 {
-            return;
-        }
-    }
-}
-
-/// One thread's share: singly or in batches, then reaping until everybody's are in.
-fn work(sq: &Sq, cq: &Cq, seen: &Seen, first: u64, nops: u64, batch: u32) {
-    let mut next = first;
-    while next < first + nops {
-        let len = batch.min((first + nops - next) as u32);
-        match sq.pop_batch(len) {
-            Some(mut slots) => {
-                for (i, sqe) in slots.iter_mut().enumerate() {
-                    // SAFETY: a NOP holds no pointer.
-                    unsafe { sqe.prep_nop() }.user_data(next + i as u64);
+            match cqe.user_data() {
+                // A second one is another thread's.
+                STOP if is_over => self.ring.wake(STOP).expect("wake"),
+                STOP => is_over = true,
+                user_data => {
+                    if self.seen.record(user_data) == THREADS * self.nops {
+                        (0..THREADS).for_each(|_| self.ring.wake(STOP).expect("wake"));
+                    }
                 }
-                slots.push();
-                next += u64::from(len);
             }
-            None => std::thread::yield_now(),
         }
-        sq.submit().expect("submit");
-        drain(cq, seen);
+        is_over
     }
-}
 
-/// The last completions may be reaped by any thread: wait on the ring, not on a count.
-fn finish(cq: &Cq, seen: &Seen, expected: u64) {
-    while seen.count() < expected {
-        cq.wait(Some(Duration::from_millis(10))).expect("wait");
-        drain(cq, seen);
+    /// One thread's share, then whatever completions are left.
+    fn work(&self, thread: u64) {
+        let (sq, cq) = (self.ring.sq(), self.ring.cq());
+        let mut cqes = [Cqe::default(); 32];
+        let mut is_over = false;
+        let mut next = thread * self.nops;
+        let end = next + self.nops;
+        while next < end {
+            let len = u64::from(self.batch).min(end - next);
+            match sq.pop_batch(len as u32) {
+                Some(mut batch) => {
+                    for (sqe, user_data) in batch.iter_mut().zip(next..) {
+                        // SAFETY: a NOP holds no pointer.
+                        unsafe { sqe.prep_nop() }.user_data(user_data);
+                    }
+                    batch.push();
+                    next += len;
+                }
+                None => {
+                    sq.wait_for_space().expect("wait for space");
+                    std::thread::yield_now();
+                }
+            }
+            sq.submit().expect("submit");
+            let count = cq.reap_batch(&mut cqes);
+            is_over |= self.record(&cqes[..count]);
+        }
+        while !is_over {
+            let count = cq.wait_reap(&mut cqes, None).expect("wait");
+            is_over = self.record(&cqes[..count]);
+        }
     }
 }
 
 fn run(builder: Builder<'_>, nops: u64, batch: u32) {
     let ring = builder.build().expect("io_uring");
-    let expected = THREADS * nops;
-    let seen = Seen::new(expected);
+    let run = Run {
+        ring,
+        seen: Seen::new(THREADS * nops),
+        nops,
+        batch,
+    };
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
-            let (sq, cq, seen) = (ring.sq(), ring.cq(), &seen);
-            scope.spawn(move || {
-                work(&sq, &cq, seen, thread * nops, nops, batch);
-                finish(&cq, seen, expected);
-            });
+            let run = &run;
+            scope.spawn(move || run.work(thread));
         }
     });
-    assert_eq!(seen.count(), expected);
-    assert_eq!(ring.cq().ready(), 0);
-    assert_eq!(ring.sq_dropped(), 0);
-    assert_eq!(ring.cq_overflow(), 0);
+    let Run { ring, seen, .. } = run;
+    assert_eq!(seen.count.into_inner(), THREADS * nops);
+    assert_eq!(ring.cq().reap(), None);
+    assert_eq!((ring.sq_dropped(), ring.cq_overflow()), (0, 0));
     let whole = ring.sq_entries();
     assert!(ring.sq().pop_batch(whole).is_some(), "slots were lost");
 }
 
-fn builder(entries: u32, order: Order) -> Builder<'static> {
+fn plain(entries: u32, order: Order) -> Builder<'static> {
     Ring::builder(entries).order(order)
 }
 
+/// An SQ thread that goes to sleep again and again.
 fn sqpoll(entries: u32, order: Order) -> Builder<'static> {
-    builder(entries, order).sqpoll(SqPoll::new().idle(Duration::from_millis(1)))
+    plain(entries, order).sqpoll(SqPoll::new().idle(Duration::from_millis(1)))
 }
 
-/// SQPOLL competes with the workers for the processors: one at a time.
-static SQPOLL: Mutex<()> = Mutex::new(());
-
-macro_rules! b1 {
-    ($($name:ident: $make:ident($entries:expr, $order:ident), $nops:expr, $batch:expr;)*) => {
-        $(#[test]
-        fn $name() {
-            let _alone = SQPOLL.lock().unwrap_or_else(|held| held.into_inner());
-            run($make($entries, Order::$order), $nops, $batch);
-        })*
-    };
+#[test]
+fn b1_any_order_2_entries() {
+    run(plain(2, Order::Any), NOPS, 1);
 }
 
-b1! {
-    any_2: builder(2, Any), NOPS, 1;
-    any_256: builder(256, Any), NOPS, 1;
-    any_256_batches: builder(256, Any), NOPS, 7;
-    claim_2: builder(2, Claim), NOPS, 1;
-    claim_256: builder(256, Claim), NOPS, 1;
-    claim_256_batches: builder(256, Claim), NOPS, 7;
-    sqpoll_any_2: sqpoll(2, Any), 2_000, 1;
-    sqpoll_any_256: sqpoll(256, Any), NOPS, 1;
-    sqpoll_claim_2: sqpoll(2, Claim), 2_000, 1;
-    sqpoll_claim_256: sqpoll(256, Claim), NOPS, 3;
+#[test]
+fn b1_any_order_256_entries() {
+    run(plain(256, Order::Any), NOPS, 1);
+}
+
+#[test]
+fn b1_claim_order_2_entries() {
+    run(plain(2, Order::Claim), NOPS, 1);
+}
+
+#[test]
+fn b1_claim_order_256_entries() {
+    run(plain(256, Order::Claim), NOPS, 1);
+}
+
+#[test]
+fn b1_batches() {
+    run(plain(256, Order::Any), NOPS, 7);
+    run(plain(256, Order::Claim), NOPS, 7);
+}
+
+#[test]
+fn b1_sqpoll_2_entries() {
+    run(sqpoll(2, Order::Any), NOPS / 10, 1);
+    run(sqpoll(2, Order::Claim), NOPS / 10, 1);
+}
+
+#[test]
+fn b1_sqpoll_256_entries() {
+    run(sqpoll(256, Order::Any), NOPS, 1);
+    run(sqpoll(256, Order::Claim), NOPS, 3);
+}
+
+/// B1 in full: each combination `RINGWAY_RUNS` times.
+#[test]
+#[ignore = "minutes to hours: cargo xtask stress"]
+fn stress() {
+    let runs = std::env::var("RINGWAY_RUNS").expect("RINGWAY_RUNS");
+    let runs: u32 = runs.parse().expect("RINGWAY_RUNS is a number");
+    type Make = fn(u32, Order) -> Builder<'static>;
+    let makes: [(&str, Make); 2] = [("", plain), (" SQPOLL", sqpoll)];
+    for order in [Order::Any, Order::Claim] {
+        for entries in [2, 256] {
+            for (name, make) in makes {
+                let start = Instant::now();
+                for _ in 0..runs {
+                    run(make(entries, order), NOPS, 1);
+                }
+                eprintln!(
+                    "{runs} runs: {order:?}, {entries} entries{name}: {:.1?}",
+                    start.elapsed()
+                );
+            }
+        }
+    }
 }

@@ -139,6 +139,18 @@ impl Sq {
         self.core.submit()
     }
 
+    /// Submits, and on an SQPOLL ring whose queue is full sleeps until the kernel's SQ
+    /// thread has taken something from it (elsewhere the submit makes the room). Call it
+    /// when [`Sq::pop`] gave nothing, then pop again; slots that other threads own and
+    /// have not pushed are not waited for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sq::submit`].
+    pub fn wait_for_space(&self) -> Result<(), EnterError> {
+        self.core.wait_for_space()
+    }
+
     /// The number of SQEs.
     pub fn entries(&self) -> u32 {
         self.core.sq.view.entries()

@@ -104,9 +104,8 @@ mod wait;
 
 pub(crate) use core::Core;
 pub use handles::{Cq, Ring, Sq};
-pub(crate) use kernel::Kernel;
 #[cfg(any(feature = "sim", ringway_loom))]
-pub(crate) use kernel::{Enter, Simulated};
+pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
 pub use local::{Disabled, Local, Waker};
 pub use slot::{Batch, Slot, SqesMut};

@@ -149,6 +149,22 @@ impl Core {
         }
     }
 
+    /// SQPOLL: sleeps until the SQ thread has taken something from a full queue.
+    pub(crate) fn wait_for_space(&self) -> Result<(), EnterError> {
+        self.submit()?;
+        if !self.is_sqpoll {
+            return Ok(());
+        }
+        let request = Enter {
+            flags: enter::SQ_WAIT,
+            ..Enter::default()
+        };
+        match self.enter(request) {
+            Ok(_) | Err(EnterError::Interrupted) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Publishes, and enters the kernel if that is needed for it to see.
     #[inline(always)]
     pub(crate) fn pass(&self) -> Result<(), EnterError> {

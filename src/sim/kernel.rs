@@ -43,6 +43,8 @@ struct Shared {
     posted: Condvar,
     /// The SQ thread has been woken or stopped.
     wakeup: Condvar,
+    /// SQEs were consumed.
+    taken: Condvar,
 }
 
 struct State {
@@ -149,6 +151,7 @@ impl Kernel {
                 state: Mutex::new(state),
                 posted: Condvar::new(),
                 wakeup: Condvar::new(),
+                taken: Condvar::new(),
             }),
         }
     }
@@ -265,6 +268,11 @@ impl fmt::Debug for Kernel {
 }
 
 impl Shared {
+    /// `io_sqring_full`, which a wait for space asks.
+    fn is_full(&self, state: &State) -> bool {
+        self.memory.sq_tail().wrapping_sub(state.sq_head) >= self.memory.shape.sq_entries
+    }
+
     fn consume(&self, state: &mut State, limit: u32) -> u32 {
         let available = self.memory.sq_tail().wrapping_sub(state.sq_head);
         let count = available.min(limit).min(self.memory.shape.sq_entries);
@@ -289,6 +297,7 @@ impl Shared {
         }
         if count > 0 {
             self.memory.set_sq_head(state.sq_head);
+            self.taken.notify_all();
         }
         count
     }
@@ -376,6 +385,7 @@ impl Simulated for Kernel {
             memory,
             posted,
             wakeup,
+            taken,
             ..
         } = &*self.shared;
         let mut state = self.lock();
@@ -388,6 +398,9 @@ impl Simulated for Kernel {
             if request.flags & enter::SQ_WAKEUP != 0 {
                 state.is_woken = true;
                 wakeup.notify_all();
+            }
+            while request.flags & enter::SQ_WAIT != 0 && self.shared.is_full(&state) {
+                state = (taken.wait(state)).unwrap_or_else(|poisoned| poisoned.into_inner());
             }
             request.to_submit
         } else {
