@@ -116,7 +116,7 @@ impl Hands {
     }
 }
 
-/// Who receives ends after who sends; only when the whole program ends, it does not matter.
+/// Whoever receives outlives whoever sends, unless the whole program is ending.
 fn send<T>(to: &Sender<T>, what: T) {
     let _ = to.send(what);
 }
@@ -169,10 +169,9 @@ impl Crew {
 
     /// Waits for an event.
     pub fn event(&self) -> io::Result<Event> {
-        match self.events.recv() {
-            Ok(Event::Broken(error)) => Err(error),
-            Ok(event) => Ok(event),
-            Err(gone) => Err(io::Error::other(gone)),
+        match self.events.recv().map_err(io::Error::other)? {
+            Event::Broken(error) => Err(error),
+            event => Ok(event),
         }
     }
 
@@ -227,7 +226,7 @@ fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
     // SAFETY: sigemptyset(3) makes a set of the memory; the other calls read it.
     let signals = unsafe {
         libc::sigemptyset(signals.as_mut_ptr());
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for signal in [libc::SIGINT, libc::SIGTERM] {
             libc::sigaddset(signals.as_mut_ptr(), signal);
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), ptr::null_mut());

@@ -53,7 +53,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crew::{Crew, Event, IN_FLIGHT};
-use op::{Chunk, Copy, Op, Tally};
+use op::{Chunk, Op, Tally, Transfer};
 use plan::Plan;
 
 fn main() -> ExitCode {
@@ -125,7 +125,7 @@ fn cp(crew: &Crew, from: &Path, to: &Path) -> Result<Report, String> {
         true => Plan::of_stream(),
         false => Plan::of_file(info.len()),
     };
-    let copy = Arc::new(Copy {
+    let transfer = Arc::new(Transfer {
         source,
         target,
         is_stream,
@@ -134,13 +134,13 @@ fn cp(crew: &Crew, from: &Path, to: &Path) -> Result<Report, String> {
     });
 
     let start = Instant::now();
-    let tally = move_chunks(crew, &copy);
-    copy.bar.finish_and_clear();
+    let tally = move_chunks(crew, &transfer);
+    transfer.bar.finish_and_clear();
     let tally = tally.map_err(cannot("copy", from))?;
     let moving = start.elapsed();
 
     let start = Instant::now();
-    finish(crew, copy, &info).map_err(cannot("write", &to))?;
+    finish(crew, transfer, &info).map_err(cannot("write", &to))?;
     let syncing = start.elapsed();
     temporary.persist(&to).map_err(cannot("write", &to))?;
     Ok(Report {
@@ -196,10 +196,10 @@ fn progress_bar(source: &Metadata, is_stream: bool) -> ProgressBar {
 
 /// Sets the chunks off and waits for all of them, also when one fails: when this returns
 /// a result, nothing is in flight.
-fn move_chunks(crew: &Crew, copy: &Arc<Copy>) -> io::Result<Tally> {
-    let chunks = if copy.is_stream { 1 } else { IN_FLIGHT };
+fn move_chunks(crew: &Crew, transfer: &Arc<Transfer>) -> io::Result<Tally> {
+    let chunks = if transfer.is_stream { 1 } else { IN_FLIGHT };
     for _ in 0..chunks {
-        crew.start(Chunk::start(copy.clone()));
+        crew.start(Chunk::start(transfer.clone()));
     }
     let mut total = Tally::default();
     let mut outcome = Ok(());
@@ -213,14 +213,14 @@ fn move_chunks(crew: &Crew, copy: &Arc<Copy>) -> io::Result<Tally> {
 }
 
 /// Makes a file of the data: its length, its permissions, on stable storage.
-fn finish(crew: &Crew, copy: Arc<Copy>, source: &Metadata) -> io::Result<()> {
+fn finish(crew: &Crew, transfer: Arc<Transfer>, source: &Metadata) -> io::Result<()> {
     // A hole at the end is nothing but length.
-    copy.target.set_len(copy.plan().end())?;
+    transfer.target.set_len(transfer.plan().end())?;
     let permissions = Permissions::from_mode(source.mode() & 0o777);
-    copy.target.set_permissions(permissions)?;
-    crew.call(Op::Sync(copy.clone()))?;
-    if let Some(copy) = Arc::into_inner(copy) {
-        for file in [copy.source, copy.target] {
+    transfer.target.set_permissions(permissions)?;
+    crew.call(Op::Sync(transfer.clone()))?;
+    if let Some(transfer) = Arc::into_inner(transfer) {
+        for file in [transfer.source, transfer.target] {
             crew.call(Op::Close(ManuallyDrop::new(file)))?;
         }
     }

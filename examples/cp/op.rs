@@ -27,7 +27,7 @@ pub enum Op {
     },
     Read(Chunk),
     Write(Chunk),
-    Sync(Arc<Copy>),
+    Sync(Arc<Transfer>),
     /// The kernel closes the file, so its owner here must not.
     Close(ManuallyDrop<File>),
 }
@@ -52,19 +52,19 @@ impl Op {
                 Op::Read(chunk) => {
                     let rest = &mut chunk.buffer[chunk.read..chunk.len];
                     let (buf, len) = (rest.as_mut_ptr(), rest.len() as u32);
-                    let offset = match chunk.copy.is_stream {
+                    let offset = match chunk.transfer.is_stream {
                         true => CURRENT_POSITION,
                         false => chunk.at + chunk.read as u64,
                     };
-                    sqe.prep_read(&chunk.copy.source, buf, len, offset)
+                    sqe.prep_read(&chunk.transfer.source, buf, len, offset)
                 }
                 Op::Write(chunk) => {
                     let rest = &chunk.buffer[chunk.written..chunk.read];
                     let (buf, len) = (rest.as_ptr(), rest.len() as u32);
                     let offset = chunk.at + chunk.written as u64;
-                    sqe.prep_write(&chunk.copy.target, buf, len, offset)
+                    sqe.prep_write(&chunk.transfer.target, buf, len, offset)
                 }
-                Op::Sync(copy) => sqe.prep_fsync(&copy.target, FsyncFlags::NONE),
+                Op::Sync(transfer) => sqe.prep_fsync(&transfer.target, FsyncFlags::NONE),
                 Op::Close(file) => sqe.prep_close(file.as_raw_fd()),
             }
         };
@@ -92,8 +92,8 @@ impl Op {
     }
 }
 
-/// What the chunks of one copy share.
-pub struct Copy {
+/// One copy: what its chunks share.
+pub struct Transfer {
     pub source: File,
     pub target: File,
     /// The source has no positions, or no length before it is read.
@@ -102,7 +102,7 @@ pub struct Copy {
     pub bar: ProgressBar,
 }
 
-impl Copy {
+impl Transfer {
     pub fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,7 +127,7 @@ impl AddAssign for Tally {
 /// A buffer that goes from read to write, one piece of the file after the other:
 /// `written <= read <= len`.
 pub struct Chunk {
-    copy: Arc<Copy>,
+    transfer: Arc<Transfer>,
     buffer: Box<[u8]>,
     /// Where the piece begins, in both files.
     at: u64,
@@ -140,9 +140,9 @@ pub struct Chunk {
 
 impl Chunk {
     /// A new chunk's first step.
-    pub fn start(copy: Arc<Copy>) -> Next {
+    pub fn start(transfer: Arc<Transfer>) -> Next {
         let chunk = Self {
-            copy,
+            transfer,
             buffer: vec![0; CHUNK].into_boxed_slice(),
             at: 0,
             len: 0,
@@ -158,16 +158,16 @@ impl Chunk {
         match result {
             Ok(0) => {
                 self.len = self.read;
-                self.copy.plan().end_at(self.at + self.read as u64);
+                self.transfer.plan().end_at(self.at + self.read as u64);
             }
             Ok(count) => self.read += count as usize,
             Err(errno) if errno.raw() == libc::EINTR => {}
             Err(errno) => return self.failed("read", errno.into()),
         }
-        if self.copy.is_stream {
+        if self.transfer.is_stream {
             // It gave what it has; the rest may be long in coming.
             self.len = self.read;
-            self.copy.plan().resume_at(self.at + self.read as u64);
+            self.transfer.plan().resume_at(self.at + self.read as u64);
         }
         self.next()
     }
@@ -179,7 +179,7 @@ impl Chunk {
             Ok(count) => {
                 self.written += count as usize;
                 self.tally.bytes += u64::from(count);
-                self.copy.bar.inc(count.into());
+                self.transfer.bar.inc(count.into());
             }
             Err(errno) if errno.raw() == libc::EINTR => {}
             Err(errno) => return self.failed("write", errno.into()),
@@ -190,7 +190,7 @@ impl Chunk {
     /// The rest of the read, the rest of the write, another piece, or the end.
     fn next(mut self) -> Next {
         if self.written == self.len {
-            let piece = self.copy.plan().next(&self.copy.source);
+            let piece = self.transfer.plan().next(&self.transfer.source);
             let Some((at, len)) = piece else {
                 return self.retire(Ok(()));
             };
@@ -204,7 +204,7 @@ impl Chunk {
 
     fn failed(self, what: &str, error: io::Error) -> Next {
         // No chunk begins another piece.
-        self.copy.plan().end_at(0);
+        self.transfer.plan().end_at(0);
         let text = format!("{what} at byte {}: {error}", self.at);
         self.retire(Err(io::Error::other(text)))
     }
