@@ -8,8 +8,12 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [path, batch, rounds] = &args[..] else { return usage() };
-    let (Ok(batch), Ok(rounds)) = (batch.parse(), rounds.parse()) else { return usage() };
+    let [path, batch, rounds] = &args[..] else {
+        return usage();
+    };
+    let (Ok(batch), Ok(rounds)) = (batch.parse(), rounds.parse()) else {
+        return usage();
+    };
     let sum = match &path[..] {
         "any" => shared(Order::Any, batch, rounds),
         "claim" => shared(Order::Claim, batch, rounds),
@@ -55,7 +59,10 @@ fn shared(order: Order, batch: u32, rounds: u64) -> Result<u64, EnterError> {
 }
 
 fn local(batch: u32, rounds: u64) -> Result<u64, EnterError> {
-    let ring = Ring::builder(256).order(Order::Claim).build_local().expect("io_uring");
+    let ring = Ring::builder(256)
+        .order(Order::Claim)
+        .build_local()
+        .expect("io_uring");
     let mut cqes = [Cqe::default(); 128];
     let (mut next, mut sum) = (0, 0);
     for _ in 0..black_box(rounds) {

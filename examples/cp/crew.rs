@@ -219,17 +219,23 @@ fn spawn<T: Send + 'static, E: Error + Send + Sync + 'static>(
     })
 }
 
-/// Makes events of the signals that end the program, for main to clean up after itself,
-/// and errors of the one for files over the limit. To be called before there are threads.
+/// Makes events of the signals that would end the program, so that main can clean up.
+/// To be called before there are threads: they inherit what is blocked.
 fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
     let mut signals = MaybeUninit::uninit();
-    // SAFETY: sigemptyset(3) makes a set of the memory; the other calls read it.
+    let mut action = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: sigemptyset(3) and sigaction(2) write what is read after them.
     let signals = unsafe {
         libc::sigemptyset(signals.as_mut_ptr());
-        for signal in [libc::SIGINT, libc::SIGTERM] {
-            libc::sigaddset(signals.as_mut_ptr(), signal);
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            libc::sigaction(signal, ptr::null(), action.as_mut_ptr());
+            // Under nohup(1), and in the background, they are not for us.
+            if (*action.as_ptr()).sa_sigaction != libc::SIG_IGN {
+                libc::sigaddset(signals.as_mut_ptr(), signal);
+            }
         }
         libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), ptr::null_mut());
+        // A write beyond the limit is an error, and no signal.
         libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
         signals.assume_init()
     };
@@ -238,7 +244,7 @@ fn watch_signals(events: &Sender<Event>) -> io::Result<()> {
         let mut signal = 0;
         // SAFETY: reads the set and writes the number.
         unsafe { libc::sigwait(&signals, &mut signal) };
-        send(&events, Event::Broken(io::ErrorKind::Interrupted.into()));
+        send(&events, Event::Broken(io::Error::other("interrupted")));
     };
     thread::Builder::new()
         .name("signals".to_owned())

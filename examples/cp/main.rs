@@ -185,13 +185,14 @@ fn open(crew: &Crew, path: &Path, flags: i32) -> io::Result<File> {
 }
 
 fn progress_bar(source: &Metadata, is_stream: bool) -> ProgressBar {
-    let bar = match is_stream {
-        true => ProgressBar::new_spinner(),
-        // Holes are not copied.
-        false => ProgressBar::new(source.len().min(source.blocks() * 512)),
-    };
+    if is_stream {
+        let style = ProgressStyle::with_template("{bytes}, {binary_bytes_per_sec}");
+        return ProgressBar::new_spinner().with_style(style.expect("a valid template"));
+    }
     let style = "{wide_bar} {bytes} of {total_bytes}, {binary_bytes_per_sec}";
-    bar.with_style(ProgressStyle::with_template(style).expect("the template is right"))
+    let style = ProgressStyle::with_template(style).expect("a valid template");
+    // Holes are not copied.
+    ProgressBar::new(source.len().min(source.blocks() * 512)).with_style(style)
 }
 
 /// Sets the chunks off and waits for all of them, also when one fails: when this returns

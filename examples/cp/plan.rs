@@ -51,7 +51,7 @@ impl Plan {
 
     /// The next piece: where, and how long.
     pub fn next(&mut self, source: &File) -> Option<(u64, usize)> {
-        if self.next >= self.data_end {
+        if self.data_end <= self.next && self.next < self.end {
             self.skip_hole(source);
         }
         let at = self.next;

@@ -4,9 +4,18 @@
 ///
 /// The fields have the meaning that the operation gives them; the `prep_*`
 /// methods write all 64 bytes, so nothing of an earlier operation is left.
-/// See `io_uring_enter(2)`.
+/// See `io_uring_enter(2)`. The default is a NOP.
+///
+/// Not `Clone`: what an unsafe prep promised holds for one execution.
+///
+/// ```compile_fail
+/// # let ring = ringway::Ring::builder(8).build().unwrap();
+/// # let sq = ring.sq();
+/// let slot = sq.pop().unwrap();
+/// let copy: ringway::Sqe = *slot;
+/// ```
 #[repr(C, align(8))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sqe {
     pub(crate) opcode: u8,
     pub(crate) flags: u8,

@@ -43,12 +43,13 @@ impl Ring {
     ///
     /// Any thread. Needs no slot on Linux 6.13 and later (a message to the ring, see
     /// `io_uring_register_sync_msg(3)`); before, it goes through the submission queue as
-    /// a NOP.
+    /// a NOP, in claim order behind the slots that were popped before it.
     ///
     /// # Errors
     ///
     /// [`EnterError::Busy`] when the kernel has no memory, or, before 6.13, when all
-    /// slots are taken by threads that have not pushed them: submit, then try again.
+    /// slots are taken by threads that have not pushed them: submit, then try again. A
+    /// NOP that could not be submitted stays in the ring, and wakes with the next submit.
     pub fn wake(&self, user_data: u64) -> Result<(), EnterError> {
         self.core.wake(user_data)
     }

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 /// A free SQE, owned: prepare it with a `prep_*` method, then [`push`](Slot::push) it.
+/// One that is pushed without a prep is a NOP with `user_data` 0.
 ///
 /// A slot is a linear token. It cannot be copied, it stays tied to the ring it came
 /// from, and one thread may prepare what another pushes. A slot that is dropped
@@ -32,8 +33,14 @@ pub struct Slot<'r> {
 impl<'r> Slot<'r> {
     #[inline(always)]
     pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
+        // SAFETY: the claim made the slot ours, and there is no reference into it yet.
+        unsafe { core.sq.view.reset(claim.slot) };
         Self {
-            batch: Batch::new(core, claim),
+            batch: Batch {
+                core,
+                claim,
+                fresh: 1,
+            },
         }
     }
 
@@ -52,13 +59,10 @@ impl<'r> Slot<'r> {
     ///
     /// For commands that hold pointers: what they point to must stay as the command
     /// requires it. The bytes mean nothing to other operations.
+    #[cfg(not(ringway_loom))]
     pub unsafe fn command_mut(&mut self) -> &mut [u8] {
-        let big = self.batch.core.sq.view.is_big();
-        let sqe: *mut Sqe = &mut **self;
-        let len = if big { 80 } else { 16 };
-        // SAFETY: the command area is the last 16 bytes of the first 64, followed, where
-        // SQEs are big, by the other 64 of the same slot; the slot is ours (rule S1).
-        unsafe { std::slice::from_raw_parts_mut(sqe.cast::<u8>().add(48), len) }
+        // SAFETY: the slot is ours, and `&mut self` keeps other references away.
+        unsafe { self.batch.core.sq.view.command(self.batch.claim.slot) }
     }
 }
 
@@ -89,46 +93,28 @@ impl fmt::Debug for Slot<'_> {
 /// Several free SQEs, owned together: the kernel sees all of them or none, in this
 /// order, with no other SQE in between. A chain of links needs that.
 ///
-/// Dropped unpushed, all of them become NOPs; see [`Slot`].
+/// SQEs that are not prepared are NOPs with `user_data` 0. Dropped unpushed, all of them
+/// become NOPs that post no CQE; see [`Slot`].
 #[must_use = "a dropped batch becomes NOPs"]
 pub struct Batch<'r> {
     core: &'r Core,
     claim: Claim,
+    /// How many of them, from the first, hold nothing of their last operation.
+    fresh: u32,
 }
 
 impl<'r> Batch<'r> {
     #[inline(always)]
     pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
-        let batch = Self { core, claim };
-        if core.sq.view.is_big() {
-            batch.clear_second_halves();
-        }
-        batch
-    }
-
-    #[cold]
-    fn clear_second_halves(&self) {
-        self.for_each_slot(|slot| {
-            // SAFETY: the slot is ours, and there is no reference into it yet.
-            if let Some(half) = unsafe { self.core.sq.view.second_half(slot) } {
-                *half = Sqe::default();
-            }
-        });
-    }
-
-    fn for_each_slot(&self, mut f: impl FnMut(u32)) {
-        let mut slot = self.claim.slot;
-        for left in (0..self.claim.len).rev() {
-            f(slot);
-            if left > 0 {
-                // SAFETY: the batch is ours and `slot` is not its last.
-                slot = unsafe { self.core.sq.after(slot) };
-            }
+        Self {
+            core,
+            claim,
+            fresh: 0,
         }
     }
 
     /// How many SQEs; at least 1.
-    #[allow(clippy::len_without_is_empty)]
+    #[allow(clippy::len_without_is_empty, reason = "never empty")]
     #[inline(always)]
     pub fn len(&self) -> usize {
         self.claim.len as usize
@@ -140,18 +126,28 @@ impl<'r> Batch<'r> {
         SqesMut {
             core: self.core,
             slot: self.claim.slot,
-            left: self.claim.len,
-            batch: PhantomData,
+            at: 0,
+            len: self.claim.len,
+            fresh: &mut self.fresh,
+            sqes: PhantomData,
         }
     }
 
     /// Makes all operations ready for the next submit, by whichever thread. See
     /// [`Slot::push`].
     #[inline(always)]
-    pub fn push(self) {
+    pub fn push(mut self) {
+        if self.fresh < self.claim.len {
+            self.reset_rest();
+        }
         let (core, claim) = (self.core, self.claim);
         std::mem::forget(self);
         core.push(claim);
+    }
+
+    #[cold]
+    fn reset_rest(&mut self) {
+        self.iter_mut().for_each(drop);
     }
 }
 
@@ -181,6 +177,7 @@ impl<'b> IntoIterator for &'b mut Batch<'_> {
     type Item = &'b mut Sqe;
     type IntoIter = SqesMut<'b>;
 
+    #[inline(always)]
     fn into_iter(self) -> SqesMut<'b> {
         self.iter_mut()
     }
@@ -190,8 +187,10 @@ impl<'b> IntoIterator for &'b mut Batch<'_> {
 pub struct SqesMut<'b> {
     core: &'b Core,
     slot: u32,
-    left: u32,
-    batch: PhantomData<&'b mut Sqe>,
+    at: u32,
+    len: u32,
+    fresh: &'b mut u32,
+    sqes: PhantomData<&'b mut Sqe>,
 }
 
 impl<'b> Iterator for SqesMut<'b> {
@@ -199,11 +198,19 @@ impl<'b> Iterator for SqesMut<'b> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'b mut Sqe> {
-        self.left = self.left.checked_sub(1)?;
+        if self.at == self.len {
+            return None;
+        }
         let slot = self.slot;
-        if self.left > 0 {
+        self.at += 1;
+        if self.at < self.len {
             // SAFETY: the batch is borrowed mutably, and `slot` is not its last.
             self.slot = unsafe { self.core.sq.after(slot) };
+        }
+        if *self.fresh < self.at {
+            *self.fresh = self.at;
+            // SAFETY: as below; this is the first reference into the slot.
+            unsafe { self.core.sq.view.reset(slot) };
         }
         // SAFETY: the batch owns the slot and is borrowed mutably for `'b`; each slot
         // comes up once.
@@ -211,8 +218,17 @@ impl<'b> Iterator for SqesMut<'b> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left as usize, Some(self.left as usize))
+        let left = (self.len - self.at) as usize;
+        (left, Some(left))
     }
 }
 
 impl ExactSizeIterator for SqesMut<'_> {}
+
+impl fmt::Debug for SqesMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqesMut")
+            .field("left", &self.len())
+            .finish()
+    }
+}

@@ -91,6 +91,18 @@ impl fmt::Display for EnterError {
 
 impl std::error::Error for EnterError {}
 
+/// The holder's role. Lost in a panic (a simulated kernel runs the user's code), it
+/// leaves the debt behind, so that others go on.
+struct Role<'s>(&'s AtomicU64);
+
+impl Drop for Role<'_> {
+    fn drop(&mut self) {
+        // Ordering: Release, see `SUBMIT_OWED`. The requests that came meanwhile are
+        // owed as well.
+        self.0.swap(OWED, edges::SUBMIT_OWED.order());
+    }
+}
+
 impl Core {
     /// Submits everything that is ready, or leaves it to the thread that is at it.
     #[inline]
@@ -102,27 +114,27 @@ impl Core {
         if before & !OWED != 0 {
             return Ok(());
         }
+        let role = Role(requests);
         let mut seen = before + 1;
         for _ in 1..self.max_passes {
             match self.pass() {
                 Ok(()) => {}
                 Err(EnterError::Interrupted) => continue,
-                Err(error) => {
-                    // Ordering: Release, see `SUBMIT_OWED`. The requests that came
-                    // meanwhile are owed as well.
-                    requests.swap(OWED, edges::SUBMIT_OWED.order());
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
             if edges::broken("LEAVE_BLINDLY") {
                 requests.store(0, Relaxed);
+                std::mem::forget(role);
                 return Ok(());
             }
             // Ordering: Relaxed: what was asked for is done, there is nothing to pass on.
             // Acquire on failure, see `SUBMIT_AGAIN`.
             let leave = requests.compare_exchange(seen, 0, Relaxed, edges::SUBMIT_AGAIN.order());
             match leave {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    std::mem::forget(role);
+                    return Ok(());
+                }
                 Err(now) => {
                     reached("asked again");
                     seen = now;
@@ -134,6 +146,7 @@ impl Core {
         // Ordering: Acquire, see `SUBMIT_LAST`.
         reached("last pass");
         requests.swap(0, edges::SUBMIT_LAST.order());
+        std::mem::forget(role);
         self.pass().inspect_err(|_| {
             // Ordering: Release, see `SUBMIT_OWED`. Not a swap: there may be a holder.
             requests.fetch_or(OWED, edges::SUBMIT_OWED.order());

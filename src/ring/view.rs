@@ -45,21 +45,10 @@ impl SqView {
         self.at.sq_entries
     }
 
-    /// Whether SQEs are 128 bytes.
-    #[inline(always)]
-    pub(crate) fn is_big(&self) -> bool {
-        self.at.sqe_stride == 2
-    }
-
-    #[inline(always)]
-    fn slot_of(&self, counter: u64) -> u32 {
-        counter as u32 & (self.at.sq_entries - 1)
-    }
-
     /// The place of a counter in the ring.
     #[inline(always)]
     pub(crate) fn cell(&self, counter: u64) -> u32 {
-        self.slot_of(counter)
+        counter as u32 & (self.at.sq_entries - 1)
     }
 
     #[inline(always)]
@@ -149,15 +138,40 @@ impl SqView {
         unsafe { self.half(slot, 0) }
     }
 
-    /// The second 64 bytes of a 128-byte SQE; `None` when SQEs have 64.
+    /// Makes the slot a NOP: nothing is left of its last operation.
     ///
     /// # Safety
     ///
     /// As for [`SqView::sqe`].
-    #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn second_half(&self, slot: u32) -> Option<&mut Sqe> {
+    #[inline(always)]
+    pub(crate) unsafe fn reset(&self, slot: u32) {
         // SAFETY: the caller owns the slot.
-        self.is_big().then(|| unsafe { self.half(slot, 1) })
+        unsafe {
+            *self.half(slot, 0) = Sqe::default();
+            if self.at.sqe_stride == 2 {
+                *self.half(slot, 1) = Sqe::default();
+            }
+        }
+    }
+
+    /// The command area of a slot: the last 16 bytes of its first 64, and, of a 128-byte
+    /// SQE, the other 64.
+    ///
+    /// # Safety
+    ///
+    /// As for [`SqView::sqe`].
+    #[cfg(not(ringway_loom))]
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn command(&self, slot: u32) -> &mut [u8] {
+        const AT: usize = std::mem::offset_of!(Sqe, addr3);
+        debug_assert!(slot < self.at.sq_entries);
+        let size = self.at.sqe_stride * size_of::<Sqe>();
+        // SAFETY: the slot's `size` bytes lie in the SQE array, from whose pointer this
+        // one comes; the caller owns them.
+        unsafe {
+            let sqe = self.at.sqes.cast::<u8>().add(slot as usize * size);
+            NonNull::slice_from_raw_parts(sqe.add(AT), size - AT).as_mut()
+        }
     }
 
     #[inline(always)]

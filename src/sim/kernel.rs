@@ -6,8 +6,10 @@ use crate::ring::{Enter, Simulated};
 use crate::sync::atomic::{self, Ordering::SeqCst};
 use crate::sync::{Condvar, Deadline, Mutex, MutexGuard, ReadMarks, wait_for};
 use crate::syscall::Errno;
+use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ use std::time::Duration;
 ///
 /// - `io_submit_sqes`: consumes the smaller of `to_submit` and what is published; posts
 ///   the completions, then commits the head ([`Head::Late`]). A chain of links ends with
-///   the enter, and what follows a failed operation in it completes with ECANCELED.
+///   the enter; it waits for an operation that is held, and what follows a failed one
+///   completes with ECANCELED (`io_disarm_next`).
 /// - `io_cqring_wait`: flushes the backlog; blocks until the CQ holds what was asked for
 ///   when the wait began. A wait is skipped after a short submit.
 /// - `io_cqring_overflow`: a full CQ, or a backlog, sends a CQE to the backlog and sets
@@ -53,13 +56,25 @@ struct State {
     sq_head: u32,
     cq_tail: u32,
     backlog: VecDeque<Completion>,
-    /// Operations that have not completed for good, by `user_data`.
-    held: Vec<u64>,
+    held: Vec<Held>,
     is_woken: bool,
     is_stopped: bool,
     enters: u64,
     consumed: u64,
     overflowed: u64,
+}
+
+/// An operation that has not completed for good, and the rest of its chain.
+struct Held {
+    operation: Operation,
+    rest: VecDeque<Sqe>,
+}
+
+/// What the kernel keeps of an SQE.
+#[derive(Clone, Copy)]
+struct Operation {
+    user_data: u64,
+    flags: u8,
 }
 
 #[derive(Clone, Copy)]
@@ -71,46 +86,66 @@ struct Completion {
 
 /// What becomes of one operation. Nothing said is the same as [`Fate::hold`].
 pub struct Fate<'s> {
-    user_data: u64,
-    skip_success: bool,
-    held: &'s mut Vec<u64>,
+    operation: Operation,
     completions: &'s mut Vec<Completion>,
-    has_failed: bool,
-    is_over: bool,
+    result: Option<i32>,
 }
 
 impl Fate<'_> {
     /// It completes now, with this result: a negative errno is a failure.
     pub fn complete(&mut self, res: i32) {
-        self.is_over = true;
-        self.has_failed |= res < 0;
-        if !(self.skip_success && res >= 0) {
-            self.post(res, 0);
-        }
+        self.result = Some(res);
+        self.completions.extend(self.operation.completion(res));
     }
 
     /// It posts a CQE now, and more will follow (multishot).
     pub fn more(&mut self, res: i32) {
-        self.post(res, cqe_flags::MORE);
-    }
-
-    /// It stays in flight until [`Kernel::complete`].
-    pub fn hold(&mut self) {}
-
-    fn post(&mut self, res: i32, flags: u32) {
+        let user_data = self.operation.user_data;
         self.completions.push(Completion {
-            user_data: self.user_data,
+            user_data,
             res,
-            flags,
+            flags: cqe_flags::MORE,
         });
     }
+
+    /// It stays in flight until [`Kernel::complete`]; what is linked to it waits.
+    pub fn hold(&mut self) {}
 }
 
 impl fmt::Debug for Fate<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user_data = self.operation.user_data;
         f.debug_struct("Fate")
-            .field("user_data", &self.user_data)
+            .field("user_data", &user_data)
             .finish_non_exhaustive()
+    }
+}
+
+impl Operation {
+    fn of(sqe: &Sqe) -> Self {
+        Self {
+            user_data: sqe.user_data,
+            flags: sqe.flags,
+        }
+    }
+
+    fn is_linked(self) -> bool {
+        self.flags & (sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK) != 0
+    }
+
+    /// `io_disarm_next`: a failure ends the chain, unless the link is a hard one.
+    fn ends_chain(self, res: i32) -> bool {
+        res < 0 && self.flags & sqe_flags::IO_HARDLINK == 0
+    }
+
+    /// Its last CQE, if it posts one.
+    fn completion(self, res: i32) -> Option<Completion> {
+        let is_skipped = res >= 0 && self.flags & sqe_flags::CQE_SKIP_SUCCESS != 0;
+        (!is_skipped).then_some(Completion {
+            user_data: self.user_data,
+            res,
+            flags: 0,
+        })
     }
 }
 
@@ -161,7 +196,7 @@ impl Kernel {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A script that panicked has left the state whole: it runs between two steps.
+        // A panic of a script goes on when the state is whole again.
         self.shared
             .state
             .lock()
@@ -174,21 +209,24 @@ impl Kernel {
         self.shared.consume(&mut self.lock(), u32::MAX)
     }
 
-    /// Completes the oldest held operation with this `user_data`; false if there is none.
+    /// Completes the oldest held operation with this `user_data`, and goes on with its
+    /// chain; false if there is none.
     pub fn complete(&self, user_data: u64, res: i32) -> bool {
         let mut state = self.lock();
-        let Some(at) = state.held.iter().position(|&held| held == user_data) else {
+        let is_it = |held: &Held| held.operation.user_data == user_data;
+        let Some(at) = state.held.iter().position(is_it) else {
             return false;
         };
-        state.held.remove(at);
-        self.shared.post(
+        let Held { operation, rest } = state.held.remove(at);
+        let mut completions = Vec::from_iter(operation.completion(res));
+        let panic = run_chain(
             &mut state,
-            Completion {
-                user_data,
-                res,
-                flags: 0,
-            },
+            rest,
+            operation.ends_chain(res),
+            &mut completions,
         );
+        self.shared.post_all(&mut state, completions);
+        resume(panic);
         true
     }
 
@@ -277,29 +315,41 @@ impl Shared {
         let available = self.memory.sq_tail().wrapping_sub(state.sq_head);
         let count = available.min(limit).min(self.memory.shape.sq_entries);
         let mut completions = Vec::new();
-        let mut chain_failed = false;
-        for _ in 0..count {
+        let mut panic = None;
+        let mut chain = VecDeque::new();
+        for left in (0..count).rev() {
             let sqe = self.memory.sqe(state.sq_head);
             state.sq_head = state.sq_head.wrapping_add(1);
             if self.head == Head::Early {
                 self.memory.set_sq_head(state.sq_head);
             }
-            if let Some(sqe) = sqe {
-                chain_failed = issue(state, &sqe, chain_failed, &mut completions);
+            let goes_on = left > 0
+                && sqe
+                    .as_ref()
+                    .is_some_and(|sqe| Operation::of(sqe).is_linked());
+            chain.extend(sqe);
+            if !goes_on {
+                let chain = std::mem::take(&mut chain);
+                panic = run_chain(state, chain, false, &mut completions).or(panic);
             }
         }
         state.consumed += u64::from(count);
         if self.completions == CompletionOrder::Backward {
             completions.reverse();
         }
-        for completion in completions {
-            self.post(state, completion);
-        }
+        self.post_all(state, completions);
         if count > 0 {
             self.memory.set_sq_head(state.sq_head);
             self.taken.notify_all();
         }
+        resume(panic);
         count
+    }
+
+    fn post_all(&self, state: &mut State, completions: Vec<Completion>) {
+        for completion in completions {
+            self.post(state, completion);
+        }
     }
 
     fn post(&self, state: &mut State, completion: Completion) {
@@ -352,31 +402,52 @@ impl Shared {
     }
 }
 
-/// Runs the script for one SQE; says whether the chain that it is in has failed.
-fn issue(
+/// What a script threw. It fails the operation with EFAULT, and goes on to whoever had
+/// the kernel run when the kernel is done.
+type Panic = Option<Box<dyn Any + Send>>;
+
+fn resume(panic: Panic) {
+    if let Some(panic) = panic {
+        resume_unwind(panic);
+    }
+}
+
+/// Runs the script for each of a chain, until one is held or ends it.
+fn run_chain(
     state: &mut State,
-    sqe: &Sqe,
-    chain_failed: bool,
+    mut chain: VecDeque<Sqe>,
+    mut has_ended: bool,
     completions: &mut Vec<Completion>,
-) -> bool {
-    let mut fate = Fate {
-        user_data: sqe.user_data,
-        skip_success: sqe.flags & sqe_flags::CQE_SKIP_SUCCESS != 0,
-        held: &mut state.held,
-        completions,
-        has_failed: false,
-        is_over: false,
-    };
-    if chain_failed {
-        fate.complete(-libc::ECANCELED);
-    } else {
-        (state.script)(sqe, &mut fate);
+) -> Panic {
+    let mut panic = None;
+    while let Some(sqe) = chain.pop_front() {
+        let operation = Operation::of(&sqe);
+        let mut fate = Fate {
+            operation,
+            completions,
+            result: None,
+        };
+        if has_ended {
+            fate.complete(-libc::ECANCELED);
+            continue;
+        }
+        let script = AssertUnwindSafe(|| (state.script)(&sqe, &mut fate));
+        if let Err(thrown) = catch_unwind(script) {
+            fate.complete(-libc::EFAULT);
+            panic = Some(thrown);
+        }
+        match fate.result {
+            Some(res) => has_ended = operation.ends_chain(res),
+            None => {
+                state.held.push(Held {
+                    operation,
+                    rest: chain,
+                });
+                break;
+            }
+        }
     }
-    if !fate.is_over {
-        fate.held.push(sqe.user_data);
-    }
-    let is_linked = sqe.flags & (sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK) != 0;
-    is_linked && (chain_failed || fate.has_failed)
+    panic
 }
 
 impl Simulated for Kernel {

@@ -106,7 +106,7 @@ impl Memory {
         }
         let at = (index as usize) << usize::from(self.shape.big_sqes);
         // SAFETY: between the tail and the head the SQE is the kernel's (rule S1).
-        Some(self.sqes[at].with(|sqe| unsafe { *sqe }))
+        Some(self.sqes[at].with(|sqe| unsafe { sqe.read() }))
     }
 
     /// `io_commit_sqring`: `smp_store_release` of the head.

@@ -86,7 +86,7 @@ impl Ring {
         Simulation {
             shape: Shape {
                 sq_entries: entries,
-                cq_entries: entries * 2,
+                cq_entries: entries.saturating_mul(2),
                 has_array: true,
                 big_sqes: false,
                 big_cqes: false,
@@ -165,7 +165,9 @@ impl Simulation {
         self
     }
 
-    /// What becomes of each operation: called once for each SQE, in order of submission.
+    /// What becomes of each operation: called once for each SQE, in order of submission,
+    /// also for the NOPs that dropped slots became. A panic fails the operation with
+    /// EFAULT, and comes out of the call that had the kernel run.
     pub fn script(mut self, script: impl FnMut(&Sqe, &mut Fate<'_>) + Send + 'static) -> Self {
         self.script = Box::new(script);
         self
@@ -181,7 +183,8 @@ impl Simulation {
     ///
     /// # Panics
     ///
-    /// If a number of entries is not a power of two, or there are fewer CQEs than SQEs.
+    /// If a number of entries is not a power of two, if there are fewer CQEs than SQEs, or
+    /// more SQEs than the kernel allows (32768).
     pub fn build(self) -> (Ring, Kernel) {
         let Shape {
             sq_entries,
@@ -193,6 +196,7 @@ impl Simulation {
             sq_entries.is_power_of_two(),
             "{sq_entries} SQEs: not a power of two"
         );
+        assert!(sq_entries <= 32768, "{sq_entries} SQEs: more than 32768");
         assert!(
             cq_entries.is_power_of_two(),
             "{cq_entries} CQEs: not a power of two"
