@@ -52,7 +52,7 @@
 //! From top to bottom; nothing knows what stands above it.
 //!
 //! - `prep`: what an operation is: one `unsafe prep_*` for each
-//! - [`sim`]: a simulated kernel, to test what is built on ringway (feature `sim`)
+//! - `sim`: a simulated kernel, to test what is built on ringway (feature `sim`)
 //! - `ring`: the protocol, and the queues that follow it
 //! - `setup`, `mapping`, `syscall`: how a ring comes to be
 //! - `abi`: the kernel's structures and numbers

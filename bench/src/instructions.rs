@@ -42,6 +42,8 @@ fn shared(order: Order, batch: u32, rounds: u64) -> Result<u64, EnterError> {
             unsafe { slot.prep_nop() }.user_data(next);
             next += 1;
             slot.push();
+            sq.submit()?;
+            sum += cq.reap().map_or(0, |cqe| cqe.user_data());
         } else {
             let mut slots = sq.pop_batch(batch).expect("free slots");
             for sqe in &mut slots {
@@ -50,10 +52,10 @@ fn shared(order: Order, batch: u32, rounds: u64) -> Result<u64, EnterError> {
                 next += 1;
             }
             slots.push();
+            sq.submit()?;
+            let count = cq.reap_batch(&mut cqes);
+            sum += cqes[..count].iter().map(Cqe::user_data).sum::<u64>();
         }
-        sq.submit()?;
-        let count = cq.reap_batch(&mut cqes);
-        sum += cqes[..count].iter().map(Cqe::user_data).sum::<u64>();
     }
     Ok(sum)
 }
@@ -66,16 +68,26 @@ fn local(batch: u32, rounds: u64) -> Result<u64, EnterError> {
     let mut cqes = [Cqe::default(); 128];
     let (mut next, mut sum) = (0, 0);
     for _ in 0..black_box(rounds) {
-        let mut slots = ring.pop_batch(batch).expect("free slots");
-        for sqe in &mut slots {
+        if batch == 1 {
+            let mut slot = ring.pop().expect("a free slot");
             // SAFETY: a NOP holds no pointer.
-            unsafe { sqe.prep_nop() }.user_data(next);
+            unsafe { slot.prep_nop() }.user_data(next);
             next += 1;
+            slot.push();
+            ring.submit()?;
+            sum += ring.reap().map_or(0, |cqe| cqe.user_data());
+        } else {
+            let mut slots = ring.pop_batch(batch).expect("free slots");
+            for sqe in &mut slots {
+                // SAFETY: a NOP holds no pointer.
+                unsafe { sqe.prep_nop() }.user_data(next);
+                next += 1;
+            }
+            slots.push();
+            ring.submit()?;
+            let count = ring.reap_batch(&mut cqes);
+            sum += cqes[..count].iter().map(Cqe::user_data).sum::<u64>();
         }
-        slots.push();
-        ring.submit()?;
-        let count = ring.reap_batch(&mut cqes);
-        sum += cqes[..count].iter().map(Cqe::user_data).sum::<u64>();
     }
     Ok(sum)
 }

@@ -1,11 +1,12 @@
 //! What `cp` does without arguments: makes a file, copies it, compares the two.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::crew::Crew;
+use crate::{cannot, cp, say};
 
 const MIB: usize = 1 << 20;
 
@@ -15,26 +16,30 @@ pub fn run(crew: &Crew) -> Result<(), String> {
         .tempdir()
         .map_err(|error| format!("cannot make a folder for temporary files: {error}"))?;
     let (from, to) = (folder.path().join("original"), folder.path().join("copy"));
-    make(&from).map_err(crate::cannot("write", &from))?;
-    println!("made a file: {}", describe(&from)?);
-    println!("{}", crate::cp(crew, &from, &to)?);
-    match same(&from, &to) {
-        Ok(true) => println!("compared the two byte for byte: equal; {}", describe(&to)?),
-        Ok(false) => return Err("the copy is not equal to the original".into()),
-        Err(error) => return Err(format!("cannot compare the files: {error}")),
-    }
-    folder
-        .close()
-        .map_err(|error| format!("cannot remove the temporary files: {error}"))
+    let made = make(&from).map_err(cannot("write", &from))?;
+    say(format_args!("made a file of {made}"));
+    say(cp(crew, &from, &to)?);
+    let copied = compare(&from, &to).map_err(cannot("use", &to))?;
+    say(format_args!(
+        "compared the two: every byte is equal, {copied}"
+    ));
+    folder.close().map_err(cannot("remove", &from))
 }
 
 /// 192 MiB of noise around a hole of 64 MiB, and a tail of odd length.
-fn make(path: &Path) -> io::Result<()> {
+fn make(path: &Path) -> io::Result<String> {
     let mut file = File::create(path)?;
     let mut noise = Noise(0x2545_f491_4f6c_dd1d);
     noise.write(&mut file, 128 * MIB)?;
     file.seek(SeekFrom::Current(64 * MIB as i64))?;
-    noise.write(&mut file, 64 * MIB + 12_345)
+    noise.write(&mut file, 64 * MIB + 12_345)?;
+    size(&file)
+}
+
+fn size(file: &File) -> io::Result<String> {
+    let info = file.metadata()?;
+    let (len, stored) = (info.len(), info.blocks() * 512);
+    Ok(format!("{len} bytes, {stored} of them on the disk"))
 }
 
 struct Noise(u64);
@@ -61,28 +66,20 @@ impl Noise {
     }
 }
 
-fn describe(path: &Path) -> Result<String, String> {
-    let info = fs::metadata(path).map_err(crate::cannot("read", path))?;
-    let (bytes, stored) = (info.len(), info.blocks() * 512);
-    Ok(format!("{bytes} bytes, {stored} on the disk"))
-}
-
-fn same(one: &Path, other: &Path) -> io::Result<bool> {
-    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
-    let mut left = one.metadata()?.len();
-    if left != other.metadata()?.len() {
-        return Ok(false);
-    }
-    let mut buffers = (vec![0; MIB], vec![0; MIB]);
-    while left > 0 {
+fn compare(original: &Path, copy: &Path) -> io::Result<String> {
+    let (mut original, mut copy) = (File::open(original)?, File::open(copy)?);
+    let (mut one, mut other) = (vec![0; MIB], vec![0; MIB]);
+    let mut left = original.metadata()?.len();
+    let mut equal = copy.metadata()?.len() == left;
+    while equal && left > 0 {
         let now = left.min(MIB as u64) as usize;
-        let (a, b) = (&mut buffers.0[..now], &mut buffers.1[..now]);
-        one.read_exact(a)?;
-        other.read_exact(b)?;
-        if a != b {
-            return Ok(false);
-        }
+        original.read_exact(&mut one[..now])?;
+        copy.read_exact(&mut other[..now])?;
+        equal = one == other;
         left -= now as u64;
     }
-    Ok(true)
+    match equal {
+        true => size(&copy),
+        false => Err(io::Error::other("it is not equal to the original")),
+    }
 }

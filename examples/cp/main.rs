@@ -40,7 +40,7 @@ use std::error::Error;
 use std::ffi::CString;
 use std::fmt::{self, Display};
 use std::fs::{self, File, Metadata, Permissions};
-use std::io;
+use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::FromRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -71,11 +71,16 @@ fn run(arguments: &[PathBuf]) -> Result<(), Box<dyn Error>> {
     let crew = Crew::hire()?;
     match arguments {
         [] => demo::run(&crew)?,
-        [from, to] => println!("{}", cp(&crew, from, to)?),
+        [from, to] => say(cp(&crew, from, to)?),
         _ => return Err("give a source and a destination, or nothing".into()),
     }
-    println!("{}", crew.dismiss()?);
+    say(crew.dismiss()?);
     Ok(())
+}
+
+/// Prints a line. That nobody wants to read it is no failure.
+fn say(line: impl Display) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// What a copy came to.

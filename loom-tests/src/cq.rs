@@ -8,28 +8,33 @@ pub const MODELS: &[Model] = &[
     Model {
         aims: &["CQ_TAIL"],
         witnesses: &["reaped while posting", "found nothing"],
+        floor: 360,
         ..Model::new("reap_post", reap_post)
     },
     Model {
         aims: &["CQ_CLAIM"],
         witnesses: &["slot reused"],
+        floor: 1_200,
         ..Model::new("reap_reuse", reap_reuse)
     },
     Model {
         aims: &["CQ_HEAD", "CQ_CLAIM"],
         bound: Some(3),
         witnesses: &["both reaped", "CQEs lost"],
+        floor: 110_000,
         ..Model::new("reap_reap_post", reap_reap_post)
     },
     Model {
         bound: Some(3),
         witnesses: &["both reaped"],
+        floor: 60_000,
         ..Model::new("batch_batch_post", batch_batch_post)
     },
     Model {
         aims: &["NO_FLUSH"],
         bound: Some(3),
         witnesses: &["overflowed", "flushed in time"],
+        floor: 30_000,
         ..Model::new("overflow", overflow)
     },
 ];

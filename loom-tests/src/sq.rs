@@ -7,105 +7,125 @@ use ringway::Slot;
 pub const MODELS: &[Model] = &[
     Model {
         witnesses: &["claim lost"],
+        floor: 8_100,
         ..Model::new("pop_pop_any", || pop_pop(Any))
     },
     Model {
         witnesses: &["claim lost"],
+        floor: 130,
         ..Model::new("pop_pop_claim", || pop_pop(Claim))
     },
     Model {
         witnesses: &["saw full"],
+        floor: 1_600,
         ..Model::new("pop_last_any", || pop_last(Any))
     },
     Model {
         witnesses: &["saw full"],
+        floor: 130,
         ..Model::new("pop_last_claim", || pop_last(Claim))
     },
     Model {
         aims: &["SQ_CLAIM.rel", "SQ_CLAIM.acq"],
         witnesses: &["foreign cell"],
+        floor: 68_000,
         ..Model::new("cell_overwritten", cell_overwritten)
     },
     Model {
         aims: &["SQ_TICKET.rel", "SQ_TICKET.acq"],
         witnesses: &["foreign cell"],
         bound: Some(2),
+        floor: 170,
         ..Model::new("cell_overwritten_by_ticket", cell_overwritten_by_ticket)
     },
     Model {
         aims: &["SQ_PUBLISH"],
         witnesses: &["kernel was faster"],
+        floor: 460,
         ..Model::new("publish_any", || publish(Any))
     },
     Model {
         aims: &["SQ_PUBLISH"],
         witnesses: &["kernel was faster"],
+        floor: 460,
         ..Model::new("publish_claim", || publish(Claim))
     },
     Model {
         aims: &["SQ_READY.rel", "SQ_STAMP_SEEN"],
         witnesses: &["published for another", "found nothing"],
+        floor: 70,
         ..Model::new("publish_for_another_any", || publish_for_another(Any))
     },
     Model {
         aims: &["SQ_READY.rel", "SQ_STAMP_SEEN"],
         witnesses: &["published for another", "found nothing"],
+        floor: 53,
         ..Model::new("publish_for_another_claim", || publish_for_another(Claim))
     },
     Model {
         aims: &["SQ_HEAD"],
         witnesses: &["slot reused", "saw full"],
+        floor: 31,
         ..Model::new("slot_reuse_any", || slot_reuse(Any))
     },
     Model {
         aims: &["SQ_HEAD"],
         witnesses: &["slot reused", "saw full"],
+        floor: 74,
         ..Model::new("slot_reuse_claim", || slot_reuse(Claim))
     },
     Model {
         aims: &["SQ_LIMIT_RAISED", "SQ_LIMIT_SEEN"],
         witnesses: &["both reused"],
         bound: Some(2),
+        floor: 1_300,
         ..Model::new("slot_reuse_by_two_any", || slot_reuse_by_two(Any))
     },
     Model {
         aims: &["SQ_LIMIT_RAISED", "SQ_LIMIT_SEEN"],
         witnesses: &["both reused"],
         bound: Some(2),
+        floor: 930,
         ..Model::new("slot_reuse_by_two_claim", || slot_reuse_by_two(Claim))
     },
     Model {
         aims: &["STAMP_PER_SQE"],
         bound: Some(3),
         witnesses: &["chain first", "single first"],
+        floor: 9_800,
         ..Model::new("chain_stays_whole_any", || chain_stays_whole(Any))
     },
     Model {
         aims: &["STAMP_PER_SQE"],
         bound: Some(3),
         witnesses: &["chain first", "single first"],
+        floor: 3_800,
         ..Model::new("chain_stays_whole_claim", || chain_stays_whole(Claim))
     },
     Model {
         bound: Some(3),
         witnesses: &["batch refused", "claim lost"],
+        floor: 450,
         ..Model::new("batch_batch_any", || batch_batch(Any))
     },
     Model {
         bound: Some(3),
         witnesses: &["batch refused", "claim lost"],
+        floor: 36,
         ..Model::new("batch_batch_claim", || batch_batch(Claim))
     },
     Model {
         aims: &["DROP_LOSES"],
         bound: Some(3),
         witnesses: &["dropped first"],
+        floor: 42,
         ..Model::new("dropped_slot_any", || dropped_slot(Any, |slot| drop(slot)))
     },
     Model {
         aims: &["DROP_LOSES"],
         bound: Some(3),
         witnesses: &["dropped first", "gap filled"],
+        floor: 17,
         ..Model::new("dropped_slot_claim", || {
             dropped_slot(Claim, |slot| drop(slot))
         })
@@ -114,6 +134,7 @@ pub const MODELS: &[Model] = &[
         aims: &["DROP_LOSES"],
         bound: Some(3),
         witnesses: &["dropped first", "gap filled"],
+        floor: 17,
         ..Model::new("slot_in_a_panic", || dropped_slot(Claim, panic_with))
     },
 ];

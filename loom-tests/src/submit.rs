@@ -10,65 +10,76 @@ pub const MODELS: &[Model] = &[
         aims: &["SUBMIT_REQUEST.rel", "SUBMIT_AGAIN", "LEAVE_BLINDLY"],
         bound: Some(3),
         witnesses: &["asked again", "one enter for both"],
+        floor: 9_800,
         ..Model::new("hand_off_any", || hand_off(Any))
     },
     Model {
         aims: &["SUBMIT_REQUEST.rel", "SUBMIT_AGAIN", "LEAVE_BLINDLY"],
         bound: Some(3),
         witnesses: &["asked again", "one enter for both"],
+        floor: 3_800,
         ..Model::new("hand_off_claim", || hand_off(Claim))
     },
     Model {
         aims: &["SUBMIT_LAST", "TAIL_STORE"],
         bound: Some(2),
         witnesses: &["last pass", "tail moved by another"],
+        floor: 29_000,
         ..Model::new("last_pass_any", || last_pass(Any))
     },
     Model {
         aims: &["SUBMIT_LAST", "TAIL_STORE"],
         bound: Some(2),
         witnesses: &["last pass", "tail moved by another"],
+        floor: 16_000,
         ..Model::new("last_pass_claim", || last_pass(Claim))
     },
     Model {
         aims: &["NO_GAP_MARK", "SQ_GAP", "SQ_READY.acq"],
         witnesses: &["gap marked", "gap filled"],
+        floor: 60,
         ..Model::new("gap_claim", gap_claim)
     },
     Model {
         aims: &["NO_GAP_MARK", "SQ_GAP", "SQ_READY.acq"],
         bound: Some(3),
         witnesses: &["gap marked", "gap filled", "gap closed"],
+        floor: 650,
         ..Model::new("gap_any", gap_any)
     },
     Model {
         aims: &["SUBMIT_REQUEST.acq"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
+        floor: 70,
         ..Model::new("refused_any", || refused(Any))
     },
     Model {
         aims: &["SUBMIT_REQUEST.acq"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
+        floor: 70,
         ..Model::new("refused_claim", || refused(Claim))
     },
     Model {
         aims: &["SUBMIT_OWED", "SUBMIT_REQUEST.acq"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
+        floor: 1_300,
         ..Model::new("refused_for_another", refused_for_another)
     },
     Model {
         aims: &["SQPOLL_FENCE"],
         bound: Some(3),
         witnesses: &["woken", "was awake"],
+        floor: 1_600,
         ..Model::new("sqpoll_sleep_any", || sqpoll_sleep(Any))
     },
     Model {
         aims: &["SQPOLL_FENCE"],
         bound: Some(3),
         witnesses: &["woken", "was awake"],
+        floor: 1_600,
         ..Model::new("sqpoll_sleep_claim", || sqpoll_sleep(Claim))
     },
 ];

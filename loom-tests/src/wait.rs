@@ -9,34 +9,40 @@ use std::time::Duration;
 pub const MODELS: &[Model] = &[
     Model {
         witnesses: &["slept", "did not sleep"],
+        floor: 2_800,
         ..Model::new("wait_post", wait_post)
     },
     Model {
         aims: &["NO_BATON"],
         bound: Some(2),
         witnesses: &["follower sleeps", "follower leads"],
+        floor: 170_000,
         ..Model::new("leader_hand_over", || two_waiters(wait_then_reap))
     },
     Model {
         aims: &["NO_BATON"],
         bound: Some(2),
         witnesses: &["follower sleeps", "follower leads"],
+        floor: 100_000,
         ..Model::new("leader_reaps_first", || two_waiters(wait_reap))
     },
     Model {
         aims: &["LEAVE_WOKEN"],
         bound: Some(2),
         witnesses: &["follower sleeps", "follower leads", "timed out"],
+        floor: 210_000,
         ..Model::new("follower_times_out", follower_times_out)
     },
     Model {
         witnesses: &["slept", "did not sleep"],
+        floor: 670,
         ..Model::new("wake_park", wake_park)
     },
     Model {
         aims: &["NO_BATON"],
         bound: Some(1),
         witnesses: &["follower sleeps", "stopped with work done"],
+        floor: 15_000,
         ..Model::new("shutdown_park", shutdown_park)
     },
 ];

@@ -51,8 +51,8 @@ impl CqQueue {
     /// Moves up to `out.len()` CQEs out of the ring, oldest first.
     #[inline]
     pub(crate) fn pop_batch(&self, out: &mut [Cqe]) -> usize {
-        if self.view.size() == CqeSize::Mixed {
-            return self.pop_mixed(out.len(), |i, cqe, _| out[i] = cqe);
+        if self.view.size() != CqeSize::Small {
+            return self.pop_sized(out.len(), |i, cqe, _| out[i] = cqe);
         }
         loop {
             let (head, filled) = self.filled();
@@ -61,11 +61,7 @@ impl CqQueue {
                 return 0;
             }
             let mark = self.marks.begin();
-            for (i, cqe) in out[..count].iter_mut().enumerate() {
-                *cqe = self
-                    .view
-                    .read(self.view.slot_of(head.wrapping_add(i as u32)));
-            }
+            self.view.read_all(head, &mut out[..count]);
             if self.take(head, count as u32, &mark) {
                 return count;
             }
@@ -74,13 +70,14 @@ impl CqQueue {
 
     pub(crate) fn pop_big(&self) -> Option<Cqe32> {
         let mut one = None;
-        self.pop_mixed(1, |_, cqe, extra| one = Some(Cqe32 { cqe, extra }));
+        self.pop_sized(1, |_, cqe, extra| one = Some(Cqe32 { cqe, extra }));
         one
     }
 
-    /// CQEs of any size, one look at each: steps over padding, never ends inside a CQE.
+    /// CQEs of whatever size, one look at each: steps over padding, never ends inside a CQE.
     /// `put` may be called again for the same place, when another reaper was faster.
-    fn pop_mixed(&self, max: usize, mut put: impl FnMut(usize, Cqe, [u64; 2])) -> usize {
+    #[cold]
+    fn pop_sized(&self, max: usize, mut put: impl FnMut(usize, Cqe, [u64; 2])) -> usize {
         loop {
             let (head, filled) = self.filled();
             let mark = self.marks.begin();

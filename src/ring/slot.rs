@@ -1,10 +1,11 @@
 //! Slots: SQEs that a thread owns between pop and push.
 
 use super::Core;
-use super::sq::Claim;
+use super::sq::{Claim, Walk};
+use super::view::Sqes;
 use crate::abi::Sqe;
+use crate::sync::UnsafeCell;
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 /// A free SQE, owned: prepare it with a `prep_*` method, then [`push`](Slot::push) it.
@@ -28,20 +29,22 @@ use std::ops::{Deref, DerefMut};
 #[must_use = "a dropped slot becomes a NOP"]
 pub struct Slot<'r> {
     batch: Batch<'r>,
+    sqe: &'r UnsafeCell<Sqe>,
 }
+
+// SAFETY: the slot has one owner, whichever thread that is on (rule S1).
+unsafe impl Send for Slot<'_> {}
 
 impl<'r> Slot<'r> {
     #[inline(always)]
     pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
+        let mut batch = Batch::new(core, claim);
+        batch.stale = 0;
+        // SAFETY: the slot is the ring's.
+        let sqe = unsafe { core.sq.view.sqes().of(claim.slot) };
         // SAFETY: the claim made the slot ours, and there is no reference into it yet.
-        unsafe { core.sq.view.reset(claim.slot) };
-        Self {
-            batch: Batch {
-                core,
-                claim,
-                fresh: 1,
-            },
-        }
+        sqe.with_mut(|sqe| unsafe { sqe.write(Sqe::default()) });
+        Self { batch, sqe }
     }
 
     /// Makes the operation ready for the next submit, by whichever thread.
@@ -72,7 +75,7 @@ impl Deref for Slot<'_> {
     #[inline(always)]
     fn deref(&self) -> &Sqe {
         // SAFETY: the slot is ours, and `&self` keeps `&mut` references away.
-        unsafe { self.batch.core.sq.view.sqe(self.batch.claim.slot) }
+        self.sqe.with_mut(|sqe| unsafe { &*sqe })
     }
 }
 
@@ -80,7 +83,7 @@ impl DerefMut for Slot<'_> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Sqe {
         // SAFETY: the slot is ours, and `&mut self` keeps other references away.
-        unsafe { self.batch.core.sq.view.sqe(self.batch.claim.slot) }
+        self.sqe.with_mut(|sqe| unsafe { &mut *sqe })
     }
 }
 
@@ -99,17 +102,32 @@ impl fmt::Debug for Slot<'_> {
 pub struct Batch<'r> {
     core: &'r Core,
     claim: Claim,
-    /// How many of them, from the first, hold nothing of their last operation.
-    fresh: u32,
+    /// How many of them, up to the last, still hold their last operation.
+    stale: u32,
 }
 
 impl<'r> Batch<'r> {
     #[inline(always)]
     pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
+        if core.sq.view.sqes().are_big() {
+            Self::clear_second_halves(core, claim);
+        }
         Self {
             core,
             claim,
-            fresh: 0,
+            stale: claim.len,
+        }
+    }
+
+    #[cold]
+    fn clear_second_halves(core: &Core, claim: Claim) {
+        // SAFETY: the claim made the slots ours, and there is no reference into them yet.
+        for slot in unsafe { core.sq.walk(claim) } {
+            // SAFETY: as above; the caller has seen that SQEs are big.
+            unsafe {
+                let half = core.sq.view.sqes().second_half_of(slot);
+                half.with_mut(|half| half.write(Sqe::default()));
+            }
         }
     }
 
@@ -123,13 +141,12 @@ impl<'r> Batch<'r> {
     /// The SQEs, in the order in which the kernel will see them.
     #[inline(always)]
     pub fn iter_mut(&mut self) -> SqesMut<'_> {
+        // SAFETY: the batch is ours, and borrowed for as long as the walk lasts.
+        let walk = unsafe { self.core.sq.walk(self.claim) };
         SqesMut {
-            core: self.core,
-            slot: self.claim.slot,
-            at: 0,
-            len: self.claim.len,
-            fresh: &mut self.fresh,
-            sqes: PhantomData,
+            walk,
+            sqes: self.core.sq.view.sqes(),
+            stale: &mut self.stale,
         }
     }
 
@@ -137,7 +154,7 @@ impl<'r> Batch<'r> {
     /// [`Slot::push`].
     #[inline(always)]
     pub fn push(mut self) {
-        if self.fresh < self.claim.len {
+        if self.stale > 0 {
             self.reset_rest();
         }
         let (core, claim) = (self.core, self.claim);
@@ -185,12 +202,9 @@ impl<'b> IntoIterator for &'b mut Batch<'_> {
 
 /// The SQEs of a [`Batch`], in order.
 pub struct SqesMut<'b> {
-    core: &'b Core,
-    slot: u32,
-    at: u32,
-    len: u32,
-    fresh: &'b mut u32,
-    sqes: PhantomData<&'b mut Sqe>,
+    walk: Walk<'b>,
+    sqes: Sqes<'b>,
+    stale: &'b mut u32,
 }
 
 impl<'b> Iterator for SqesMut<'b> {
@@ -198,27 +212,21 @@ impl<'b> Iterator for SqesMut<'b> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'b mut Sqe> {
-        if self.at == self.len {
-            return None;
-        }
-        let slot = self.slot;
-        self.at += 1;
-        if self.at < self.len {
-            // SAFETY: the batch is borrowed mutably, and `slot` is not its last.
-            self.slot = unsafe { self.core.sq.after(slot) };
-        }
-        if *self.fresh < self.at {
-            *self.fresh = self.at;
-            // SAFETY: as below; this is the first reference into the slot.
-            unsafe { self.core.sq.view.reset(slot) };
+        let slot = self.walk.next()?;
+        // SAFETY: the slot is the ring's.
+        let sqe = unsafe { self.sqes.of(slot) };
+        if self.walk.left < *self.stale {
+            *self.stale = self.walk.left;
+            // SAFETY: the batch owns the slot; this is the first reference into it.
+            sqe.with_mut(|sqe| unsafe { sqe.write(Sqe::default()) });
         }
         // SAFETY: the batch owns the slot and is borrowed mutably for `'b`; each slot
         // comes up once.
-        Some(unsafe { self.core.sq.view.sqe(slot) })
+        Some(sqe.with_mut(|sqe| unsafe { &mut *sqe }))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = (self.len - self.at) as usize;
+        let left = self.walk.left as usize;
         (left, Some(left))
     }
 }

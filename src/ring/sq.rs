@@ -79,7 +79,7 @@ impl SqQueue {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Claim> {
         let mut slot = 0;
         let position = self.claim(1, |at| slot = self.slot_at(at))?;
@@ -90,25 +90,30 @@ impl SqQueue {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop_batch(&self, len: u32) -> Option<Claim> {
         if len == 0 || len > self.view.entries() {
             return None;
         }
-        match self.order {
-            Order::Claim => {
-                let position = self.claim(len, |_| ())?;
-                Some(Claim {
-                    position,
-                    slot: self.view.cell(position),
-                    len,
-                })
-            }
-            Order::Any if len as usize <= STACK_BATCH => {
-                let mut slots = [const { MaybeUninit::uninit() }; STACK_BATCH];
-                self.pop_any(&mut slots[..len as usize])
-            }
-            Order::Any => self.pop_any(&mut vec![MaybeUninit::uninit(); len as usize]),
+        if self.order == Order::Any {
+            return self.pop_batch_any(len);
+        }
+        let position = self.claim(len, |_| ())?;
+        let slot = self.view.cell(position);
+        Some(Claim {
+            position,
+            slot,
+            len,
+        })
+    }
+
+    #[inline(never)]
+    fn pop_batch_any(&self, len: u32) -> Option<Claim> {
+        if len as usize <= STACK_BATCH {
+            let mut slots = [const { MaybeUninit::uninit() }; STACK_BATCH];
+            self.pop_any(&mut slots[..len as usize])
+        } else {
+            self.pop_any(&mut vec![MaybeUninit::uninit(); len as usize])
         }
     }
 
@@ -142,17 +147,19 @@ impl SqQueue {
         }
     }
 
-    /// The slot after `slot` in a claimed batch.
+    /// The slots of a claim, in order.
     ///
     /// # Safety
     ///
-    /// The caller owns the batch, `slot` belongs to it, and is not its last.
+    /// The caller owns the claim for as long as it walks.
     #[inline(always)]
-    pub(crate) unsafe fn after(&self, slot: u32) -> u32 {
-        match self.order {
-            // SAFETY: the batch's owner owns its links (rule S1).
-            Order::Any => self.links[slot as usize].with_mut(|link| unsafe { *link }),
-            Order::Claim => self.view.cell(u64::from(slot) + 1),
+    pub(crate) unsafe fn walk(&self, claim: Claim) -> Walk<'_> {
+        let links = (self.order == Order::Any).then_some(&self.links[..]);
+        Walk {
+            links,
+            mask: self.view.mask(),
+            next: claim.slot,
+            left: claim.len,
         }
     }
 
@@ -223,16 +230,11 @@ impl SqQueue {
                 let ticket = self
                     .tickets
                     .fetch_add(u64::from(claim.len), edges::SQ_TICKET.order());
-                let mut slot = claim.slot;
-                for i in 0..claim.len {
-                    let cell = self.view.cell(ticket.wrapping_add(u64::from(i)));
+                // SAFETY: the claim is the caller's until it is stamped.
+                for (slot, i) in unsafe { self.walk(claim) }.zip(0..) {
+                    let cell = self.view.cell(ticket.wrapping_add(i));
                     self.marks.overwrite(cell);
                     self.view.set_index(cell, slot);
-                    if i + 1 < claim.len {
-                        // SAFETY: the claim is the caller's, and this is not its last
-                        // slot.
-                        slot = unsafe { self.after(slot) };
-                    }
                 }
                 self.stamp(ticket, claim.len)
             }
@@ -260,7 +262,8 @@ impl SqQueue {
 
     #[inline(always)]
     fn stamp_of(&self, ticket: u64) -> &AtomicU64 {
-        &self.stamps[self.view.cell(ticket) as usize]
+        // SAFETY: there is a stamp for each cell.
+        unsafe { self.stamps.get_unchecked(self.view.cell(ticket) as usize) }
     }
 
     /// Tickets given out so far.
@@ -279,6 +282,7 @@ impl SqQueue {
     /// Any number of threads may publish at once; each moves the tail forward from
     /// where it found it (rule S7). Lock-free: a step is repeated only because another
     /// thread published or pushed.
+    #[inline(always)]
     pub(crate) fn publish(&self) -> u32 {
         'walk: loop {
             let end = self.end();
@@ -322,6 +326,7 @@ impl SqQueue {
 
     /// Whether an unready ticket needs no mark: it has one, or nothing behind it is
     /// ready that a submit could have been asked for.
+    #[cold]
     fn is_marked(&self, seen: Stamp, gap: u64, end: u64) -> bool {
         let behind = 1..index::ahead(gap, end) as u64;
         let is_ready = |i| {
@@ -343,5 +348,32 @@ impl SqQueue {
         let next = self.claims.next.load(Relaxed);
         let head = index::extend(self.view.head_hint(), next);
         index::ahead(head, next).clamp(0, i64::from(self.view.entries())) as u32
+    }
+}
+
+/// The slots of a claim, in order.
+pub(crate) struct Walk<'q> {
+    /// Any order: the slot after each.
+    links: Option<&'q [UnsafeCell<u32>]>,
+    mask: u32,
+    next: u32,
+    /// Slots to come.
+    pub(crate) left: u32,
+}
+
+impl Iterator for Walk<'_> {
+    type Item = u32;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<u32> {
+        self.left = self.left.checked_sub(1)?;
+        let slot = self.next;
+        self.next = match self.links {
+            None => (slot + 1) & self.mask,
+            // SAFETY: the walker owns the claim, and so the links of its slots (rule S1).
+            Some(links) if self.left > 0 => links[slot as usize].with_mut(|link| unsafe { *link }),
+            Some(_) => slot,
+        };
+        Some(slot)
     }
 }

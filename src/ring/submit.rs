@@ -105,7 +105,7 @@ impl Drop for Role<'_> {
 
 impl Core {
     /// Submits everything that is ready, or leaves it to the thread that is at it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn submit(&self) -> Result<(), EnterError> {
         self.check_poison()?;
         let requests = &self.submitter.requests;
@@ -116,7 +116,9 @@ impl Core {
         }
         let role = Role(requests);
         let mut seen = before + 1;
-        for _ in 1..self.max_passes {
+        let mut passes = self.max_passes;
+        while passes > 1 {
+            passes -= 1;
             match self.pass() {
                 Ok(()) => {}
                 Err(EnterError::Interrupted) => continue,

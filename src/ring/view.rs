@@ -9,15 +9,18 @@
 use super::edges;
 use crate::abi::{Cqe, Sqe, cqe_flags};
 use crate::mapping::{CqeSize, Pointers};
+use crate::sync::UnsafeCell;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{self, Relaxed},
 };
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// The submission side of a ring's memory.
 pub(crate) struct SqView {
     at: Pointers,
+    mask: u32,
 }
 
 // SAFETY: the pointees are atomics, and SQEs whose single owner is a `Slot` or
@@ -31,7 +34,10 @@ impl SqView {
     ///
     /// Rule V1: what `at` points into outlives the view.
     pub(crate) unsafe fn new(at: Pointers) -> Self {
-        Self { at }
+        Self {
+            at,
+            mask: at.sq_entries - 1,
+        }
     }
 
     #[inline(always)]
@@ -45,10 +51,16 @@ impl SqView {
         self.at.sq_entries
     }
 
+    /// Entries less one, a power of two less one.
+    #[inline(always)]
+    pub(crate) fn mask(&self) -> u32 {
+        self.mask
+    }
+
     /// The place of a counter in the ring.
     #[inline(always)]
     pub(crate) fn cell(&self, counter: u64) -> u32 {
-        counter as u32 & (self.at.sq_entries - 1)
+        counter as u32 & self.mask
     }
 
     #[inline(always)]
@@ -114,7 +126,7 @@ impl SqView {
     pub(crate) fn index(&self, cell: u32) -> u32 {
         // Ordering: Relaxed; validated by the CAS that claims the cell.
         let index = self.array(cell).map_or(cell, |index| index.load(Relaxed));
-        index & (self.at.sq_entries - 1)
+        index & self.mask
     }
 
     #[inline(always)]
@@ -125,32 +137,13 @@ impl SqView {
         }
     }
 
-    /// The SQE of a slot.
-    ///
-    /// # Safety
-    ///
-    /// Rule S1: the caller owns the slot, and holds no other reference into it for
-    /// as long as it uses this one.
+    /// Where the SQEs lie.
     #[inline(always)]
-    #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn sqe(&self, slot: u32) -> &mut Sqe {
-        // SAFETY: the caller owns the slot.
-        unsafe { self.half(slot, 0) }
-    }
-
-    /// Makes the slot a NOP: nothing is left of its last operation.
-    ///
-    /// # Safety
-    ///
-    /// As for [`SqView::sqe`].
-    #[inline(always)]
-    pub(crate) unsafe fn reset(&self, slot: u32) {
-        // SAFETY: the caller owns the slot.
-        unsafe {
-            *self.half(slot, 0) = Sqe::default();
-            if self.at.sqe_stride == 2 {
-                *self.half(slot, 1) = Sqe::default();
-            }
+    pub(crate) fn sqes(&self) -> Sqes<'_> {
+        Sqes {
+            first: self.at.sqes,
+            shift: u32::from(self.at.sqe_stride == 2),
+            view: PhantomData,
         }
     }
 
@@ -173,24 +166,51 @@ impl SqView {
             NonNull::slice_from_raw_parts(sqe.add(AT), size - AT).as_mut()
         }
     }
+}
 
+/// The SQEs of a view. A copy of what finds them, so that a loop over SQEs need not look
+/// again after each one that it writes.
+#[derive(Clone, Copy)]
+pub(crate) struct Sqes<'v> {
+    first: NonNull<UnsafeCell<Sqe>>,
+    /// From slots to units of 64 bytes.
+    shift: u32,
+    view: PhantomData<&'v SqView>,
+}
+
+impl<'v> Sqes<'v> {
+    /// Whether SQEs have a second half.
     #[inline(always)]
-    #[allow(clippy::mut_from_ref)]
-    unsafe fn half(&self, slot: u32, half: usize) -> &mut Sqe {
-        debug_assert!(slot < self.at.sq_entries);
-        let at = slot as usize * self.at.sqe_stride + half;
-        // SAFETY: `slot` is below `sq_entries` and `half` below `sqe_stride`, so the
-        // cell lies in the SQE array, which rule V1 keeps alive.
-        let cell = unsafe { self.at.sqes.add(at).as_ref() };
-        // SAFETY: the caller owns the slot (rule S1), so nobody else, the kernel
-        // included, accesses it until the caller passes it on.
-        cell.with_mut(|sqe| unsafe { &mut *sqe })
+    pub(crate) fn are_big(self) -> bool {
+        self.shift == 1
+    }
+
+    /// The first 64 bytes of a slot.
+    ///
+    /// # Safety
+    ///
+    /// The slot is one of the ring's.
+    #[inline(always)]
+    pub(crate) unsafe fn of(self, slot: u32) -> &'v UnsafeCell<Sqe> {
+        // SAFETY: the slot's SQE lies in the array, which rule V1 keeps alive.
+        unsafe { self.first.add((slot as usize) << self.shift).as_ref() }
+    }
+
+    /// The second 64 bytes.
+    ///
+    /// # Safety
+    ///
+    /// The slot is one of the ring's, and SQEs [are big](Self::are_big).
+    pub(crate) unsafe fn second_half_of(self, slot: u32) -> &'v UnsafeCell<Sqe> {
+        // SAFETY: as in `of`; a big SQE has two units.
+        unsafe { self.first.add(((slot as usize) << 1) + 1).as_ref() }
     }
 }
 
 /// The completion side of a ring's memory.
 pub(crate) struct CqView {
     at: Pointers,
+    mask: u32,
 }
 
 // SAFETY: the pointees are atomics, kept alive by rule V1.
@@ -203,7 +223,10 @@ impl CqView {
     ///
     /// Rule V1: what `at` points into outlives the view.
     pub(crate) unsafe fn new(at: Pointers) -> Self {
-        Self { at }
+        Self {
+            at,
+            mask: at.cq_entries - 1,
+        }
     }
 
     #[inline(always)]
@@ -224,7 +247,7 @@ impl CqView {
 
     #[inline(always)]
     pub(crate) fn slot_of(&self, counter: u32) -> u32 {
-        counter & (self.at.cq_entries - 1)
+        counter & self.mask
     }
 
     #[inline(always)]
@@ -276,6 +299,20 @@ impl CqView {
         debug_assert!(slot < self.at.cq_entries);
         let shift = 1 + u32::from(self.at.cqe_size == CqeSize::Big);
         decode(self.pair((slot as usize) << shift))
+    }
+
+    /// As `read`, of the 16-byte CQEs from a counter on.
+    #[inline(always)]
+    pub(crate) fn read_all(&self, from: u32, out: &mut [Cqe]) {
+        let slot = self.slot_of(from) as usize;
+        let (until_end, from_start) =
+            out.split_at_mut(out.len().min(self.at.cq_entries as usize - slot));
+        for (i, cqe) in until_end.iter_mut().enumerate() {
+            *cqe = decode(self.pair((slot + i) << 1));
+        }
+        for (i, cqe) in from_start.iter_mut().enumerate() {
+            *cqe = decode(self.pair(i << 1));
+        }
     }
 
     /// The second 16 bytes of a 32-byte CQE that starts in `slot`: two slots in a

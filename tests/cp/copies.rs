@@ -1,0 +1,184 @@
+//! The program on what can be copied.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::thread;
+
+use crate::bench::{
+    Bench, PAUSE, assert_same, count, end, fifo, noise, program, skip, stored, succeeded, writer,
+};
+use crate::plan::CHUNK;
+
+#[test]
+fn files_of_all_sizes() {
+    let bench = Bench::new();
+    for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5_000_001, 65 * CHUNK] {
+        let content = noise(len);
+        bench.file("from", &content);
+        let said = bench.cp("from", "to");
+        assert_eq!(count(&said, "bytes"), len as u64);
+        assert!(
+            fs::read(bench.path("to")).unwrap() == content,
+            "{len} bytes"
+        );
+    }
+}
+
+#[test]
+fn holes_stay_holes() {
+    let bench = Bench::new();
+    let from = bench.path("from");
+    let file = File::create(&from).unwrap();
+    let holes_and_data = |data: &[u64]| {
+        file.set_len(0).unwrap();
+        for at in data {
+            file.write_all_at(&noise(300_000), *at).unwrap();
+        }
+        file.set_len(20 << 20).unwrap();
+        bench.cp("from", "to");
+        assert_same(&from, &bench.path("to"));
+        let least = data.len() as u64 * 300_000;
+        let copy = stored(&bench.path("to"));
+        assert!(
+            (least..=least + (1 << 20)).contains(&copy),
+            "{copy} on the disk"
+        );
+    };
+    holes_and_data(&[]);
+    holes_and_data(&[0]);
+    holes_and_data(&[7 << 20]);
+    holes_and_data(&[(20 << 20) - 300_000]);
+    holes_and_data(&[0, 1 << 20, 7 << 20, 12_345_678, (20 << 20) - 300_000]);
+}
+
+#[test]
+fn offsets_beyond_4_gib() {
+    let bench = Bench::new();
+    let from = bench.path("from");
+    let file = File::create(&from).unwrap();
+    let len = (5 << 30) + 77;
+    for at in [0, (4 << 30) - 1000, (4 << 30) + 200_000, len - 1000] {
+        file.write_all_at(&noise(1000 + at as usize % 7), at)
+            .unwrap();
+    }
+    bench.cp("from", "to");
+    assert_same(&from, &bench.path("to"));
+    assert!(stored(&bench.path("to")) < 1 << 20);
+}
+
+#[test]
+fn a_fifo_gives_what_it_has() {
+    let bench = Bench::new();
+    fifo(&bench.path("fifo"));
+    let mut child = bench.command("fifo", "to").spawn().unwrap();
+    let mut end_of_writing = writer(&bench.path("fifo"), &mut child);
+    let content = noise(3_000_000);
+    let mut rest = &content[..];
+    let mut len = 1;
+    while !rest.is_empty() {
+        let now = &rest[..len.min(rest.len())];
+        // A FIFO that is full says so.
+        match end_of_writing.write(now) {
+            Ok(count) => rest = &rest[count..],
+            Err(_) => thread::sleep(PAUSE),
+        }
+        len = len * 7 % 10_007 + 1;
+    }
+    drop(end_of_writing);
+    let said = succeeded(end(child));
+    assert!(fs::read(bench.path("to")).unwrap() == content);
+    assert!(
+        count(&said, "reads") > (3_000_000 / CHUNK) as u64 + 2,
+        "{said}"
+    );
+    assert_eq!(bench.names(), ["fifo", "to"]);
+}
+
+#[test]
+fn files_without_a_true_length() {
+    let test = "files_without_a_true_length";
+    let bench = Bench::new();
+    // The one claims to be empty, the other to be a page long.
+    for from in ["/proc/filesystems", "/sys/kernel/fscaps"] {
+        let Ok(content) = fs::read(from) else {
+            skip(test, &format!("there is no {from}"));
+            continue;
+        };
+        assert_ne!(fs::metadata(from).unwrap().len(), content.len() as u64);
+        bench.cp(from, "to");
+        assert_eq!(fs::read(bench.path("to")).unwrap(), content);
+    }
+}
+
+/// Copies while `change` is called again and again.
+fn copy_meanwhile(bench: &Bench, from: &Path, mut change: impl FnMut(&File)) {
+    let file = OpenOptions::new().write(true).open(from).unwrap();
+    let mut child = bench.command("from", "to").spawn().unwrap();
+    while child.try_wait().unwrap().is_none() {
+        change(&file);
+    }
+    succeeded(end(child));
+    assert_eq!(bench.names(), ["from", "to"]);
+}
+
+#[test]
+fn a_source_that_grows() {
+    let bench = Bench::new();
+    let first = noise(8_000_000);
+    let from = bench.file("from", &first);
+    let mut len = first.len() as u64;
+    // Not so far that it fills the disk, should it be followed for ever.
+    let limit = len + (1 << 28);
+    copy_meanwhile(&bench, &from, |file| {
+        if len < limit {
+            file.write_all_at(&[7; 10_000], len).unwrap();
+            len += 10_000;
+        }
+    });
+    let copy = fs::read(bench.path("to")).unwrap();
+    assert!(copy[..first.len()] == first);
+    assert!(copy[first.len()..].iter().all(|byte| *byte == 7));
+    assert!(copy.len() as u64 <= len);
+}
+
+#[test]
+fn a_source_that_shrinks() {
+    let bench = Bench::new();
+    let content = noise(24 << 20);
+    let from = bench.file("from", &content);
+    let mut len = content.len() as u64;
+    copy_meanwhile(&bench, &from, |file| {
+        len = len.saturating_sub(1 << 20).max(4 << 20);
+        file.set_len(len).unwrap();
+    });
+    let copy = fs::read(bench.path("to")).unwrap();
+    assert!(copy.len() >= 4 << 20);
+    assert!(content.starts_with(&copy), "{} bytes", copy.len());
+}
+
+#[test]
+fn an_old_file_is_replaced() {
+    let bench = Bench::new();
+    let from = bench.file("from", b"new");
+    fs::set_permissions(&from, PermissionsExt::from_mode(0o6751)).unwrap();
+    bench.file("old", b"old and longer");
+    symlink("old", bench.path("link")).unwrap();
+    bench.cp("from", "link");
+    assert_eq!(fs::read_link(bench.path("link")).unwrap(), Path::new("old"));
+    assert_eq!(fs::read(bench.path("old")).unwrap(), b"new");
+    assert_eq!(
+        fs::metadata(bench.path("old")).unwrap().mode() & 0o7777,
+        0o751
+    );
+}
+
+#[test]
+fn without_arguments() {
+    let bench = Bench::new();
+    let said = succeeded(end(bench.run(program(), &[]).spawn().unwrap()));
+    assert!(said.contains("every byte is equal"), "{said}");
+    assert!(count(&said, "reads") > 1000, "{said}");
+    assert!(bench.names().is_empty());
+}

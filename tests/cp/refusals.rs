@@ -1,0 +1,217 @@
+//! The program on what cannot be copied: a clear message, and all is as it was.
+
+use std::fs;
+use std::io::{self, Write};
+use std::mem::offset_of;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::bench::{Bench, end, fifo, noise, program, skip, wait_for, writer};
+
+#[test]
+fn refusals() {
+    let bench = Bench::new();
+    bench.file("from", b"new");
+    let old = bench.file("old", b"old");
+    fs::create_dir(bench.path("folder")).unwrap();
+    fs::hard_link(bench.path("from"), bench.path("again")).unwrap();
+    fifo(&bench.path("fifo"));
+    for (from, to, message) in [
+        (
+            "nothing",
+            "old",
+            "cannot read 'nothing': No such file or directory",
+        ),
+        (
+            "nothing",
+            "to",
+            "cannot read 'nothing': No such file or directory",
+        ),
+        ("folder", "to", "cannot read 'folder': it is a directory"),
+        ("from", "folder", "cannot write 'folder': it is a directory"),
+        (
+            "from",
+            "fifo",
+            "cannot write 'fifo': it is not a regular file",
+        ),
+        ("from", "from", "cannot write 'from': it is the source"),
+        ("from", "again", "cannot write 'again': it is the source"),
+        (
+            "from",
+            "no/to",
+            "cannot make a file in 'no': No such file or directory",
+        ),
+        ("from", "old/to", "cannot write 'old/to': Not a directory"),
+        // Its reads fail, as nothing is mapped at address 0.
+        (
+            "/proc/self/mem",
+            "old",
+            "cannot copy '/proc/self/mem': read at byte 0: Input/output",
+        ),
+        (
+            "/proc/self/mem",
+            "to",
+            "cannot copy '/proc/self/mem': read at byte 0: Input/output",
+        ),
+    ] {
+        bench.refuses(bench.command(from, to), message);
+    }
+    assert_eq!(fs::read(old).unwrap(), b"old");
+    assert_eq!(fs::read(bench.path("from")).unwrap(), b"new");
+
+    let mut one = bench.command("from", "to");
+    one.arg("third");
+    bench.refuses(one, "give a source and a destination");
+}
+
+#[test]
+fn a_source_that_must_not_be_read() {
+    // Where another user gets at the program, too: root reads everything.
+    let bench = Bench(TempDir::new().unwrap());
+    fs::set_permissions(bench.0.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    fs::copy(program(), bench.path("program")).unwrap();
+    let from = bench.file("from", b"secret");
+    fs::set_permissions(&from, PermissionsExt::from_mode(0o000)).unwrap();
+
+    let mut command = bench.command("from", "to");
+    // SAFETY: reads a number.
+    if unsafe { libc::geteuid() } == 0 {
+        command = bench.run(bench.path("program"), &["from", "to"]);
+        command.uid(65534).gid(65534);
+    }
+    bench.refuses(command, "cannot read 'from': Permission denied");
+}
+
+/// Makes the child fail to write beyond this length.
+fn limit_files(command: &mut Command, len: u64) {
+    let limit = libc::rlimit64 {
+        rlim_cur: len,
+        rlim_max: len,
+    };
+    // SAFETY: the closure only makes a system call, which may be done after a fork.
+    unsafe {
+        command.pre_exec(
+            move || match libc::setrlimit64(libc::RLIMIT_FSIZE, &limit) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            },
+        )
+    };
+}
+
+#[test]
+fn no_room_for_the_rest_of_a_chunk() {
+    let bench = Bench::new();
+    let old = bench.file("old", b"old");
+    // A write that begins below the limit is a short one, the next an error.
+    for (len, limit) in [(100_000, 70_001), (5_000_001, 3_000_000), (5_000_001, 0)] {
+        bench.file("from", &noise(len));
+        let mut command = bench.command("from", "old");
+        limit_files(&mut command, limit);
+        bench.refuses(command, "File too large");
+    }
+    assert_eq!(fs::read(old).unwrap(), b"old");
+}
+
+#[test]
+fn no_room_in_the_file_system() {
+    let test = "no_room_in_the_file_system";
+    let bench = Bench::new();
+    bench.file("from", &noise(5_000_001));
+    fs::create_dir(bench.path("full")).unwrap();
+    // In namespaces of its own, where every user may mount.
+    let script = "mount -t tmpfs -o size=1m none full || exit 99
+        echo old > full/to; \"$1\" from full/to; echo \"exit $?\"; ls -A full; cat full/to";
+    let words = [
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ];
+    let mut shell = bench.run("unshare", &words);
+    shell.arg(program());
+    let output = match shell.spawn() {
+        Ok(child) => end(child),
+        Err(error) => return skip(test, &format!("unshare(1): {error}")),
+    };
+    let said = String::from_utf8(output.stderr).unwrap();
+    if !output.status.success() {
+        return skip(test, &format!("no mount in a namespace: {}", said.trim()));
+    }
+    assert!(
+        said.contains("cannot copy") && said.contains("No space left"),
+        "{said}"
+    );
+    let listed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(listed, "exit 1\nto\nold\n");
+}
+
+/// Answers EPERM to io_uring_setup in this process and its children.
+fn deny_io_uring() -> io::Result<()> {
+    let step = |code: u32, jf: u8, k: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf,
+        k,
+    };
+    let number = offset_of!(libc::seccomp_data, nr) as u32;
+    let call = libc::SYS_io_uring_setup as u32;
+    let mut steps = [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, number),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call),
+        step(
+            libc::BPF_RET,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+        ),
+        step(libc::BPF_RET, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog {
+        len: steps.len() as u16,
+        filter: steps.as_mut_ptr(),
+    };
+    // SAFETY: the kernel copies the program during the call.
+    let denied = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &filter) == 0
+    };
+    denied.then_some(()).ok_or_else(io::Error::last_os_error)
+}
+
+#[test]
+fn without_io_uring() {
+    let bench = Bench::new();
+    bench.file("from", b"new");
+    let mut command = bench.command("from", "to");
+    // SAFETY: only system calls after the fork, and memory on the stack.
+    unsafe { command.pre_exec(deny_io_uring) };
+    bench.refuses(command, "io_uring is not available: a seccomp filter");
+}
+
+#[test]
+fn a_signal_removes_what_there_is() {
+    let bench = Bench::new();
+    fifo(&bench.path("fifo"));
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let mut child = bench.command("fifo", "to").spawn().unwrap();
+        let mut writer = writer(&bench.path("fifo"), &mut child);
+        writer.write_all(b"a part").unwrap();
+        wait_for("the temporary file", || {
+            let names = bench.names();
+            let name = names.iter().find(|name| name.starts_with(".cp-"))?;
+            (fs::read(bench.path(name)).unwrap() == b"a part").then_some(())
+        });
+        // SAFETY: the process is our child and has not been waited for.
+        unsafe { libc::kill(child.id() as i32, signal) };
+        let output = end(child);
+        assert_eq!(output.status.signal(), None);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(bench.names(), ["fifo"]);
+    }
+}
