@@ -93,3 +93,8 @@ pub fn weakenings() -> Vec<(String, String)> {
 pub fn reached() -> Vec<&'static str> {
     sync::all_reached()
 }
+
+/// The README's example compiles and runs.
+#[cfg(all(doctest, not(ringway_loom)))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use ringway::prep::{Dir, Fixed, FsyncFlags, RwFlags, Target};
 
+use super::child::skip;
 use super::*;
 
 const POLLHUP: u32 = libc::POLLHUP as u32;
@@ -40,8 +41,8 @@ fn fsync_brings_the_file_to_the_disk() {
     for flags in [FsyncFlags::NONE, FsyncFlags::DATASYNC] {
         file.write_all(&[7; 100_000]).unwrap();
         match unsynced_pages(&file) {
-            Ok(0) => return eprintln!("skipped: this file system keeps no dirty pages"),
-            Err(error) => return eprintln!("skipped: cachestat(2): {error}"),
+            Ok(0) => return skip("fsync", "this file system keeps no dirty pages"),
+            Err(error) => return skip("fsync", &format!("cachestat(2): {error}")),
             Ok(_) => {}
         }
         let got = run(&ring, |sqe| {
@@ -66,7 +67,7 @@ fn sync_flags_of_a_write() {
         });
         assert_eq!(got, Ok(100_000));
         match unsynced_pages(&file) {
-            Err(error) => return eprintln!("skipped: cachestat(2): {error}"),
+            Err(error) => return skip("sync_flags_of_a_write", &format!("cachestat(2): {error}")),
             Ok(pages) => assert_eq!(pages, 0),
         }
     }

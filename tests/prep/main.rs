@@ -12,6 +12,8 @@ use std::time::Duration;
 use ringway::{Cqe, Ring, Sqe, Waited};
 
 mod cancel;
+#[path = "../child/mod.rs"]
+mod child;
 mod file;
 mod poll;
 mod rw;

@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use ringway::prep::{Dir, Fixed, FsyncFlags};
 
+use super::child::skip;
 use super::*;
 
 /// An operation that fails with EBADF.
@@ -182,7 +183,10 @@ fn become_user(user: libc::uid_t) {
 fn personality_is_who_opens() {
     // SAFETY: the call takes no memory.
     if unsafe { libc::geteuid() } != 0 {
-        return eprintln!("skipped: only root can become somebody else");
+        return skip(
+            "personality_is_who_opens",
+            "only root can become somebody else",
+        );
     }
     let ring = ring();
     let (path, _) = file("personality", b"secret");

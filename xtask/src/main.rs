@@ -2,6 +2,7 @@
 
 mod args;
 mod fuzz;
+mod instructions;
 mod lines;
 mod loom;
 mod stress;
@@ -21,7 +22,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test                    all that a change must pass, on stable: format, clippy, docs, published dependencies,
-                          MSRV, tests in debug and release, loom models, the cp example
+                          MSRV, tests in debug and release, loom models, each edge weakened, the cp example
   loom [FILTER]           every loom model, or those whose name contains FILTER
        [--jobs N]         models at a time (default: one per CPU)
        [--limit SECONDS]  time limit of one model (default: 600)
@@ -33,6 +34,7 @@ cargo xtask COMMAND
   stress --wrap           the real ring past 2^32 entries
   fuzz [TARGET]           every fuzz target, or TARGET; needs nightly and cargo-fuzz
        [--seconds N]      time for each target (default: 60)
+  instructions            user-space instructions per operation, by callgrind; needs valgrind
   lines                   lines of Rust per folder
 
 Exit codes: 0 passed, 1 failed, 2 not run, or not all of it, because something is missing.
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         "weaken" => weaken::weaken(args),
         "stress" => stress::stress(args),
         "fuzz" => fuzz::fuzz(args),
+        "instructions" => instructions::instructions(args),
         "lines" => lines::lines(args),
         _ => {
             eprint!("error: no command `{command}`\n\n{HELP}");

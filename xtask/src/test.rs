@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use crate::args::Args;
 use crate::loom::{self, Harness};
-use crate::{Answer, Skips, cargo, output, run};
+use crate::{Answer, Skips, cargo, output, run, weaken};
 
 /// The word for the summary (`ok` or `skipped`), or the failure.
 type Outcome = Result<&'static str, String>;
 
 type Step = fn(&Skips) -> Outcome;
 
-const STEPS: [(&str, Step); 10] = [
+const STEPS: [(&str, Step); 11] = [
     ("format", |_| {
         pass(cargo("fmt --all --check"))?;
         // Not a member of the workspace.
@@ -43,6 +43,10 @@ const STEPS: [(&str, Step); 10] = [
         let harness = Harness::build()?;
         harness.check(&harness.models()?, loom::cpus(), loom::LIMIT)?;
         Ok("ok")
+    }),
+    ("weaken", |_| match weaken::after_models()? {
+        ExitCode::SUCCESS => Ok("ok"),
+        _ => Err("an edge that no model needs".into()),
     }),
     ("cp", |_| pass(cargo("run --release --example cp"))),
 ];

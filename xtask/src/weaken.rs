@@ -12,12 +12,23 @@ use crate::loom::{self, Harness, Model, Verdict};
 /// Edges that no model needs, each with its reason: `EDGE<TAB>reason<TAB>tool that sees it`.
 const SURVIVORS: &str = "loom-tests/survivors.tsv";
 
+/// Time for one model with one edge weakened.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// As the command, without the control: for a run that has just passed the models.
+pub fn after_models() -> Answer {
+    run(loom::cpus(), LIMIT, true, "")
+}
+
 pub fn weaken(mut args: Args) -> Answer {
     let jobs = args.value("--jobs")?.unwrap_or_else(loom::cpus);
-    let limit = Duration::from_secs(args.value("--limit")?.unwrap_or(300));
+    let limit = args.value("--limit")?.map_or(LIMIT, Duration::from_secs);
     let skip_control = args.flag("--skip-control");
     let filter = args.last()?.unwrap_or_default();
+    run(jobs, limit, skip_control, &filter)
+}
 
+fn run(jobs: usize, limit: Duration, skip_control: bool, filter: &str) -> Answer {
     let listed = survivors()?;
     let harness = Harness::build()?;
     let models = harness.models()?;
@@ -30,7 +41,7 @@ pub fn weaken(mut args: Args) -> Answer {
         let place = format!("a model or {SURVIVORS}");
         return Err(format!("{place} names {name}, which is no edge"));
     }
-    edges.retain(|(edge, _)| edge.contains(&filter));
+    edges.retain(|(edge, _)| edge.contains(filter));
     if edges.is_empty() {
         return Err("there is no such edge".into());
     }
