@@ -65,7 +65,9 @@ impl Local {
 
     /// Gives everything pushed to the kernel and waits for `want` completions, in one
     /// enter. `want` is cut to the CQ's size by the kernel; 0 does not wait, and runs
-    /// what the kernel has deferred to this thread.
+    /// what the kernel has deferred to this thread. When it submitted anything, the kernel
+    /// says that instead of how the wait ended: [`Waited::TimedOut`] comes only when there
+    /// was nothing to submit.
     ///
     /// # Errors
     ///
@@ -136,11 +138,11 @@ impl Local {
         self.core.reap_big()
     }
 
-    /// A handle by which any thread makes this one's wait return.
-    pub fn waker(&self) -> Waker {
-        Waker {
-            core: self.core.clone(),
-        }
+    /// A handle by which any thread makes this one's wait return; `None` for a ring that
+    /// has no descriptor (REGISTERED_FD_ONLY), which other threads cannot name.
+    pub fn waker(&self) -> Option<Waker> {
+        let core = self.core.clone();
+        self.fd().map(|_| Waker { core })
     }
 
     /// Entries of the submission queue.
@@ -194,8 +196,8 @@ impl Waker {
     ///
     /// # Errors
     ///
-    /// [`EnterError::Kernel`] with EINVAL before Linux 6.13, with EBADF on a ring that
-    /// has no descriptor; [`EnterError::Busy`] when the kernel has no memory.
+    /// [`EnterError::Kernel`] with EINVAL before Linux 6.13; [`EnterError::Busy`] when the
+    /// kernel has no memory.
     pub fn wake(&self, user_data: u64) -> Result<(), EnterError> {
         self.core.post(user_data)
     }

@@ -1,0 +1,99 @@
+//! The ring of one thread.
+
+use super::LOST;
+use ringway::{Builder, Cqe, Local, Order, Ring, Waited};
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+fn local(change: impl FnOnce(Builder<'static>) -> Builder<'static>) -> Local {
+    let built = change(Ring::builder(8)).build_local();
+    built.unwrap_or_else(|refused| panic!("{refused}"))
+}
+
+fn modes() -> [Local; 4] {
+    [
+        local(|builder| builder),
+        local(|builder| builder.order(Order::Claim)),
+        local(|builder| builder.coop_taskrun().taskrun_flag()),
+        local(|builder| builder.single_issuer().defer_taskrun()),
+    ]
+}
+
+#[test]
+fn submits_and_waits_for_a_read_that_is_not_ready() {
+    for ring in modes() {
+        let (read, mut write) = std::io::pipe().unwrap();
+        let mut buffer = [0u8; 5];
+        let mut slot = ring.pop().unwrap();
+        // SAFETY: the buffer and the pipe stay until the CQE, which is reaped below.
+        unsafe { slot.prep_read(read.as_fd(), buffer.as_mut_ptr(), 5, u64::MAX) }.user_data(3);
+        slot.push();
+        let soon = Some(Duration::from_millis(5));
+        // The kernel tells that it submitted, not that the time passed.
+        assert_eq!(ring.submit_and_wait(1, soon), Ok(Waited::Maybe));
+        assert_eq!(ring.reap(), None);
+        assert_eq!(ring.submit_and_wait(1, soon), Ok(Waited::TimedOut));
+        write.write_all(b"hello").unwrap();
+        assert_eq!(ring.wait(Some(LOST)), Ok(Waited::Maybe));
+        let cqe = ring.reap().expect("the wait ended for it");
+        assert_eq!((cqe.user_data(), cqe.result()), (3, Ok(5)));
+        assert_eq!(&buffer, b"hello");
+    }
+}
+
+#[test]
+fn submits_batches_and_waits_for_all() {
+    for ring in modes() {
+        for round in 0..100 {
+            let mut batch = ring.pop_batch(5).unwrap();
+            for (sqe, i) in batch.iter_mut().zip(0..) {
+                // SAFETY: a NOP holds no pointer.
+                unsafe { sqe.prep_nop() }.user_data(round * 5 + i);
+            }
+            batch.push();
+            assert_eq!(ring.submit_and_wait(5, Some(LOST)), Ok(Waited::Maybe));
+            let mut cqes = [Cqe::default(); 8];
+            assert_eq!(ring.reap_batch(&mut cqes), 5);
+            for (cqe, i) in cqes[..5].iter().zip(0..) {
+                assert_eq!(cqe.user_data(), round * 5 + i);
+            }
+        }
+    }
+}
+
+#[test]
+fn another_thread_wakes_it() {
+    for ring in modes() {
+        let waker = ring.waker().expect("a ring with a descriptor");
+        std::thread::scope(|scope| {
+            scope.spawn(move || waker.wake(9).unwrap());
+            loop {
+                if let Some(cqe) = ring.reap() {
+                    assert_eq!(cqe.user_data(), 9);
+                    break;
+                }
+                assert_eq!(ring.wait(Some(LOST)), Ok(Waited::Maybe));
+            }
+        });
+    }
+}
+
+#[test]
+fn overflow_is_reaped() {
+    for ring in modes() {
+        for _ in 0..8 {
+            ring.pop_batch(8).unwrap().push();
+            ring.submit().unwrap();
+        }
+        let mut cqes = [Cqe::default(); 64];
+        let mut count = 0;
+        while count < 64 {
+            match ring.reap_batch(&mut cqes) {
+                0 => break,
+                reaped => count += reaped,
+            }
+        }
+        assert_eq!(count, 64);
+    }
+}

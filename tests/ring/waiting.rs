@@ -1,0 +1,135 @@
+//! Waits, wakes, timeouts, the SQ thread's sleep.
+
+use super::{LOST, ORDERS, next, push_nop, ring};
+use ringway::{Cqe, Order, Ring, SqPoll, Waited};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+const STOP: u64 = u64::MAX;
+
+#[test]
+fn a_wait_ends_with_its_timeout() {
+    let ring = ring(4, Order::Any);
+    let cq = ring.cq();
+    assert_eq!(cq.wait(Some(Duration::ZERO)), Ok(Waited::TimedOut));
+    let start = Instant::now();
+    let timeout = Duration::from_millis(30);
+    // As leader, and as followers of one that waits longer.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(cq.wait(Some(timeout)), Ok(Waited::TimedOut)));
+        }
+    });
+    assert!(start.elapsed() >= timeout);
+    push_nop(&ring.sq(), 1);
+    ring.submit().unwrap();
+    assert_eq!(cq.wait(Some(Duration::ZERO)), Ok(Waited::Maybe));
+}
+
+/// Each of 16 waiting threads is stopped by one wake; nobody sleeps on.
+#[test]
+fn each_wake_stops_one_of_sixteen() {
+    for _ in 0..20 {
+        let ring = ring(4, Order::Any);
+        let stopped = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    assert_eq!(next(&ring).user_data(), STOP);
+                    stopped.fetch_add(1, Relaxed);
+                });
+            }
+            (0..16).for_each(|_| ring.wake(STOP).unwrap());
+        });
+        assert_eq!(stopped.into_inner(), 16);
+        assert_eq!(ring.cq().reap(), None);
+    }
+}
+
+/// One completion at a time for 16 waiting threads: it comes to one, and wakes at most
+/// one more.
+#[test]
+fn a_completion_wakes_at_most_two_of_sixteen() {
+    const COMPLETIONS: u64 = 300;
+    let ring = ring(4, Order::Any);
+    let (wakeups, seen) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                let cq = ring.cq();
+                let mut one = [Cqe::default()];
+                loop {
+                    let count = cq.wait_reap(&mut one, None).unwrap();
+                    wakeups.fetch_add(1, Relaxed);
+                    if count == 1 {
+                        if one[0].user_data() == STOP {
+                            break;
+                        }
+                        seen.fetch_add(1, Relaxed);
+                    }
+                }
+            });
+        }
+        let sq = ring.sq();
+        for user_data in 0..COMPLETIONS {
+            push_nop(&sq, user_data);
+            sq.submit().unwrap();
+            while seen.load(Relaxed) <= user_data {
+                std::thread::yield_now();
+            }
+        }
+        // The stops wake everybody once more.
+        let before_stop = wakeups.load(Relaxed);
+        assert!(
+            before_stop <= 2 * COMPLETIONS + 16,
+            "{before_stop} wake-ups for {COMPLETIONS} completions"
+        );
+        (0..16).for_each(|_| ring.wake(STOP).unwrap());
+    });
+    assert_eq!(seen.into_inner(), COMPLETIONS);
+}
+
+/// Submissions spread over the edge at which the SQ thread goes to sleep. Without the
+/// fence before NEED_WAKEUP, about one in ten thousand is never seen.
+#[test]
+fn sqpoll_wakes_for_every_submission() {
+    let rounds = if cfg!(debug_assertions) { 300 } else { 1_000 };
+    for order in ORDERS {
+        near_idle(order, rounds);
+    }
+}
+
+#[test]
+#[ignore = "minutes: cargo xtask stress"]
+fn stress_sqpoll_near_idle() {
+    near_idle(Order::Any, 60_000);
+    near_idle(Order::Claim, 60_000);
+}
+
+fn near_idle(order: Order, rounds: u64) {
+    let idle = Duration::from_millis(1);
+    let builder = Ring::builder(4)
+        .order(order)
+        .sqpoll(SqPoll::new().idle(idle));
+    let ring = builder.build().expect("io_uring");
+    let sq = ring.sq();
+    for round in 0..rounds {
+        push_nop(&sq, round);
+        sq.submit().unwrap();
+        let cq = ring.cq();
+        let start = Instant::now();
+        while cq.ready() == 0 {
+            assert!(
+                start.elapsed() < LOST,
+                "{order:?}: submission {round} was never seen"
+            );
+            std::thread::yield_now();
+        }
+        assert_eq!(next(&ring).user_data(), round);
+        // From well before the edge to well after it.
+        let until = start + idle * 3 / 4 + idle * (round % 64) as u32 / 128;
+        while Instant::now() < until {
+            std::hint::spin_loop();
+        }
+    }
+}
