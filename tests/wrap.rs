@@ -102,11 +102,8 @@ mod simulated {
         a_large_ring(Order::Claim);
     }
 
-    /// What threads that share the ring have seen.
-    #[derive(Default)]
-    struct Seen {
-        numbers: HashSet<u64>,
-    }
+    /// Far more than the test takes.
+    const LONG: Duration = Duration::from_secs(60);
 
     #[test]
     fn threads_pass_the_wrap() {
@@ -120,7 +117,8 @@ mod simulated {
                     .order(order)
                     .counters_at(start)
                     .build();
-                let seen = Mutex::new(Seen::default());
+                let seen = Mutex::new(HashSet::new());
+                let begun = Instant::now();
                 std::thread::scope(|scope| {
                     for producer in 0..PRODUCERS {
                         let sq = ring.sq();
@@ -128,6 +126,7 @@ mod simulated {
                             let end = (producer + 1) * EACH;
                             let mut next = producer * EACH;
                             while next < end {
+                                assert!(begun.elapsed() < LONG, "no slot for {next}");
                                 let len = (1 + next % 3).min(end - next).min(entries.into());
                                 if let Some(mut batch) = sq.pop_batch(len as u32) {
                                     for (sqe, number) in batch.iter_mut().zip(next..) {
@@ -146,10 +145,7 @@ mod simulated {
                         scope.spawn(move || reap_all(ring, &cq, seen, PRODUCERS * EACH));
                     }
                 });
-                assert_eq!(
-                    seen.into_inner().unwrap().numbers.len() as u64,
-                    PRODUCERS * EACH
-                );
+                assert_eq!(seen.into_inner().unwrap().len() as u64, PRODUCERS * EACH);
                 assert_eq!(kernel.consumed(), PRODUCERS * EACH);
                 assert_eq!((ring.sq().in_use(), ring.cq().ready()), (0, 0));
             }
@@ -159,18 +155,23 @@ mod simulated {
     /// Posted for each reaper when all has been seen.
     const STOP: u64 = u64::MAX;
 
-    fn reap_all(ring: &Ring, cq: &ringway::Cq, seen: &Mutex<Seen>, expected: u64) {
-        let mut cqes = [Cqe::default(); 1];
+    fn reap_all(ring: &Ring, cq: &ringway::Cq, seen: &Mutex<HashSet<u64>>, expected: u64) {
+        let (mut cqes, begun) = ([Cqe::default()], Instant::now());
         loop {
-            let count = cq.wait_reap(&mut cqes, None).expect("wait");
+            // Both reap at once; only who finds nothing waits.
+            let count = match cq.reap_batch(&mut cqes) {
+                0 => cq.wait_reap(&mut cqes, Some(LONG)).expect("wait"),
+                count => count,
+            };
+            assert!(begun.elapsed() < LONG, "completions are missing");
             for cqe in &cqes[..count] {
                 if cqe.user_data() == STOP {
                     return;
                 }
                 let mut seen = seen.lock().unwrap();
                 assert!(cqe.user_data() < expected, "{cqe:?} was never pushed");
-                assert!(seen.numbers.insert(cqe.user_data()), "{cqe:?} came twice");
-                if seen.numbers.len() as u64 == expected {
+                assert!(seen.insert(cqe.user_data()), "{cqe:?} came twice");
+                if seen.len() as u64 == expected {
                     (0..2).for_each(|_| ring.wake(STOP).expect("wake"));
                 }
             }

@@ -110,10 +110,10 @@ impl Display for Report {
 
 /// Copies a file. On an error nothing is left behind.
 fn cp(crew: &Crew, from: &Path, to: &Path) -> Result<Report, String> {
-    let to = destination(from, to)?;
+    let name = destination(from, to)?;
     let source = open(crew, from, libc::O_RDONLY).map_err(cannot("read", from))?;
     let info = source.metadata().map_err(cannot("read", from))?;
-    let folder = match to.parent() {
+    let folder = match name.parent() {
         Some(folder) if folder != "" => folder,
         _ => Path::new("."),
     };
@@ -145,9 +145,9 @@ fn cp(crew: &Crew, from: &Path, to: &Path) -> Result<Report, String> {
     let moving = start.elapsed();
 
     let start = Instant::now();
-    finish(crew, transfer, &info).map_err(cannot("write", &to))?;
+    finish(crew, transfer, &info).map_err(cannot("write", to))?;
     let syncing = start.elapsed();
-    temporary.persist(&to).map_err(cannot("write", &to))?;
+    temporary.persist(name).map_err(cannot("write", to))?;
     Ok(Report {
         tally,
         moving,

@@ -45,10 +45,9 @@ impl Op {
         // before the CQE: below it is leaked, and only `take_back` undoes that.
         let sqe = unsafe {
             match &mut *self {
-                // In a kernel thread, where it may block: a FIFO waits for its writer.
-                Op::Open { path, flags, mode } => sqe
-                    .prep_openat(Dir::CWD, path.as_ptr(), *flags, *mode)
-                    .force_async(),
+                Op::Open { path, flags, mode } => {
+                    sqe.prep_openat(Dir::CWD, path.as_ptr(), *flags, *mode)
+                }
                 Op::Read(chunk) => {
                     let rest = &mut chunk.buffer[chunk.read..chunk.len];
                     let (buf, len) = (rest.as_mut_ptr(), rest.len() as u32);

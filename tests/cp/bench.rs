@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -62,19 +62,54 @@ pub fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The end of a process, whose output is short enough for a pipe.
-#[track_caller]
-pub fn end(mut child: Child) -> Output {
-    let mut is_over = || child.try_wait().unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while is_over().is_none() {
-        if Instant::now() > deadline {
-            child.kill().unwrap();
-            panic!("it hangs: {:?}", child.wait_with_output());
-        }
-        thread::sleep(PAUSE);
+/// A process that does not outlive its test.
+pub struct Running(Child);
+
+impl Running {
+    pub fn id(&self) -> i32 {
+        self.0.id().cast_signed()
     }
-    child.wait_with_output().unwrap()
+
+    pub fn is_over(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
+    /// What it came to. The output must be short enough for a pipe.
+    #[track_caller]
+    pub fn end(&mut self) -> Output {
+        let status = wait_for("the end of the process", || self.0.try_wait().unwrap());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        self.0
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_end(&mut stdout)
+            .unwrap();
+        self.0
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_end(&mut stderr)
+            .unwrap();
+        Output {
+            status,
+            stdout,
+            stderr,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[track_caller]
+pub fn start(command: &mut Command) -> Running {
+    Running(command.spawn().unwrap())
 }
 
 /// A folder for one test.
@@ -121,7 +156,7 @@ impl Bench {
     #[track_caller]
     pub fn cp(&self, from: &str, to: &str) -> String {
         let mut expected = self.names();
-        let said = succeeded(end(self.command(from, to).spawn().unwrap()));
+        let said = succeeded(start(&mut self.command(from, to)).end());
         expected.push(to.to_owned());
         expected.sort();
         expected.dedup();
@@ -133,7 +168,7 @@ impl Bench {
     #[track_caller]
     pub fn refuses(&self, mut command: Command, message: &str) {
         let before = self.names();
-        let output = end(command.spawn().unwrap());
+        let output = start(&mut command).end();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{} {said}", output.status);
         assert!(said.starts_with("cp: ") && said.contains(message), "{said}");
@@ -172,13 +207,9 @@ pub fn fifo(path: &Path) {
 }
 
 /// The writing end, once somebody waits at the other.
-pub fn writer(path: &Path, reader: &mut Child) -> File {
+pub fn writer(path: &Path, reader: &mut Running) -> File {
     wait_for("a reader of the FIFO", || {
-        assert_eq!(
-            reader.try_wait().unwrap(),
-            None,
-            "it did not wait for a writer"
-        );
+        assert!(!reader.is_over(), "it did not wait for a writer");
         let mut options = OpenOptions::new();
         options.write(true).custom_flags(libc::O_NONBLOCK);
         options.open(path).ok()

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::thread;
 
 use crate::bench::{
-    Bench, PAUSE, assert_same, count, end, fifo, noise, program, skip, stored, succeeded, writer,
+    Bench, PAUSE, assert_same, count, fifo, noise, program, skip, start, stored, succeeded,
+    wait_for, writer,
 };
 use crate::plan::CHUNK;
 
@@ -72,8 +73,8 @@ fn offsets_beyond_4_gib() {
 fn a_fifo_gives_what_it_has() {
     let bench = Bench::new();
     fifo(&bench.path("fifo"));
-    let mut child = bench.command("fifo", "to").spawn().unwrap();
-    let mut end_of_writing = writer(&bench.path("fifo"), &mut child);
+    let mut reader = start(&mut bench.command("fifo", "to"));
+    let mut end_of_writing = writer(&bench.path("fifo"), &mut reader);
     let content = noise(3_000_000);
     let mut rest = &content[..];
     let mut len = 1;
@@ -87,7 +88,7 @@ fn a_fifo_gives_what_it_has() {
         len = len * 7 % 10_007 + 1;
     }
     drop(end_of_writing);
-    let said = succeeded(end(child));
+    let said = succeeded(reader.end());
     assert!(fs::read(bench.path("to")).unwrap() == content);
     assert!(
         count(&said, "reads") > (3_000_000 / CHUNK) as u64 + 2,
@@ -115,11 +116,12 @@ fn files_without_a_true_length() {
 /// Copies while `change` is called again and again.
 fn copy_meanwhile(bench: &Bench, from: &Path, mut change: impl FnMut(&File)) {
     let file = OpenOptions::new().write(true).open(from).unwrap();
-    let mut child = bench.command("from", "to").spawn().unwrap();
-    while child.try_wait().unwrap().is_none() {
+    let mut copying = start(&mut bench.command("from", "to"));
+    wait_for("the end of the copy", || {
         change(&file);
-    }
-    succeeded(end(child));
+        copying.is_over().then_some(())
+    });
+    succeeded(copying.end());
     assert_eq!(bench.names(), ["from", "to"]);
 }
 
@@ -177,7 +179,7 @@ fn an_old_file_is_replaced() {
 #[test]
 fn without_arguments() {
     let bench = Bench::new();
-    let said = succeeded(end(bench.run(program(), &[]).spawn().unwrap()));
+    let said = succeeded(start(&mut bench.run(program(), &[])).end());
     assert!(said.contains("every byte is equal"), "{said}");
     assert!(count(&said, "reads") > 1000, "{said}");
     assert!(bench.names().is_empty());

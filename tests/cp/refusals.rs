@@ -1,6 +1,6 @@
 //! The program on what cannot be copied: a clear message, and all is as it was.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::mem::offset_of;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::bench::{Bench, end, fifo, noise, program, skip, wait_for, writer};
+use crate::bench::{Bench, fifo, noise, program, skip, start, wait_for, writer};
 
 #[test]
 fn refusals() {
@@ -103,7 +103,7 @@ fn limit_files(command: &mut Command, len: u64) {
 }
 
 #[test]
-fn no_room_for_the_rest_of_a_chunk() {
+fn no_room_below_the_limit() {
     let bench = Bench::new();
     let old = bench.file("old", b"old");
     // A write that begins below the limit is a short one, the next an error.
@@ -111,8 +111,14 @@ fn no_room_for_the_rest_of_a_chunk() {
         bench.file("from", &noise(len));
         let mut command = bench.command("from", "old");
         limit_files(&mut command, limit);
-        bench.refuses(command, "File too large");
+        bench.refuses(command, "cannot copy 'from': write at byte");
     }
+    // Nothing to write, and too long all the same.
+    let hole = File::create(bench.path("from")).unwrap();
+    hole.set_len(100_000).unwrap();
+    let mut command = bench.command("from", "old");
+    limit_files(&mut command, 70_001);
+    bench.refuses(command, "cannot write 'old': File too large");
     assert_eq!(fs::read(old).unwrap(), b"old");
 }
 
@@ -136,10 +142,10 @@ fn no_room_in_the_file_system() {
     ];
     let mut shell = bench.run("unshare", &words);
     shell.arg(program());
-    let output = match shell.spawn() {
-        Ok(child) => end(child),
-        Err(error) => return skip(test, &format!("unshare(1): {error}")),
-    };
+    if Command::new("unshare").arg("--version").output().is_err() {
+        return skip(test, "there is no unshare(1)");
+    }
+    let output = start(&mut shell).end();
     let said = String::from_utf8(output.stderr).unwrap();
     if !output.status.success() {
         return skip(test, &format!("no mount in a namespace: {}", said.trim()));
@@ -199,7 +205,7 @@ fn a_signal_removes_what_there_is() {
     let bench = Bench::new();
     fifo(&bench.path("fifo"));
     for signal in [libc::SIGINT, libc::SIGTERM] {
-        let mut child = bench.command("fifo", "to").spawn().unwrap();
+        let mut child = start(&mut bench.command("fifo", "to"));
         let mut writer = writer(&bench.path("fifo"), &mut child);
         writer.write_all(b"a part").unwrap();
         wait_for("the temporary file", || {
@@ -208,8 +214,8 @@ fn a_signal_removes_what_there_is() {
             (fs::read(bench.path(name)).unwrap() == b"a part").then_some(())
         });
         // SAFETY: the process is our child and has not been waited for.
-        unsafe { libc::kill(child.id() as i32, signal) };
-        let output = end(child);
+        unsafe { libc::kill(child.id(), signal) };
+        let output = child.end();
         assert_eq!(output.status.signal(), None);
         assert_eq!(output.status.code(), Some(1));
         assert_eq!(bench.names(), ["fifo"]);

@@ -5,7 +5,7 @@
 )]
 
 use ringway::{Cqe, Order, Ring, Sq};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mod local;
 mod queues;
@@ -33,6 +33,9 @@ fn push_nop(sq: &Sq, user_data: u64) {
 /// The next completion, waiting for it.
 fn next(ring: &Ring) -> Cqe {
     let mut one = [Cqe::default()];
-    while ring.cq().wait_reap(&mut one, Some(LOST)).expect("wait") == 0 {}
+    let start = Instant::now();
+    while ring.cq().wait_reap(&mut one, Some(LOST)).expect("wait") == 0 {
+        assert!(start.elapsed() < LOST, "a completion or a wake-up was lost");
+    }
     one[0]
 }
