@@ -129,8 +129,9 @@ fn no_room_in_the_file_system() {
     bench.file("from", &noise(5_000_001));
     fs::create_dir(bench.path("full")).unwrap();
     // In namespaces of its own, where every user may mount.
-    let script = "mount -t tmpfs -o size=1m none full || exit 99
-        echo old > full/to; \"$1\" from full/to; echo \"exit $?\"; ls -A full; cat full/to";
+    let script = "mount -t tmpfs -o size=1m none full || exit 1
+        echo old > full/to; \"$1\" from full/to; echo \"exit $?\"
+        ls -A full; cat full/to; exit 0";
     let words = [
         "--user",
         "--map-root-user",
