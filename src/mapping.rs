@@ -74,6 +74,8 @@ mod kernel {
     struct Region {
         addr: NonNull<u8>,
         len: usize,
+        /// Who has it: a forked child does not.
+        process: u32,
     }
 
     impl Region {
@@ -111,7 +113,8 @@ mod kernel {
                 return Err(refused());
             }
             let addr = NonNull::new(addr.cast()).ok_or(MapError::Answer { field: name })?;
-            let region = Self { addr, len };
+            let process = std::process::id();
+            let region = Self { addr, len, process };
             // SAFETY: the whole region is this mapping; DONTFORK leaves its bytes as
             // they are.
             if unsafe { libc::madvise(addr.as_ptr().cast(), len, libc::MADV_DONTFORK) } != 0 {
@@ -137,6 +140,10 @@ mod kernel {
 
     impl Drop for Region {
         fn drop(&mut self) {
+            // In a forked child something else may lie there.
+            if self.process != std::process::id() {
+                return;
+            }
             // SAFETY: the region was mapped with this length by `map`, which alone
             // makes a `Region`, and is unmapped here only.
             unsafe { libc::munmap(self.addr.as_ptr().cast(), self.len) };

@@ -31,6 +31,13 @@ pub const MODELS: &[Model] = &[
         ..Model::new("batch_batch_post", batch_batch_post)
     },
     Model {
+        aims: &["LAP_UNCHECKED"],
+        bound: Some(3),
+        witnesses: &["both reaped", "lap seen"],
+        floor: 10_000,
+        ..Model::new("reap_more_than_fits", reap_more_than_fits)
+    },
+    Model {
         aims: &["NO_FLUSH"],
         bound: Some(3),
         witnesses: &["overflowed", "flushed in time"],
@@ -150,6 +157,34 @@ fn batch_batch_post() {
     let mut all = [mine, theirs, reap_two(&one), reap_two(&one)].concat();
     all.sort_unstable();
     assert_eq!(all, [1, 2, 3]);
+}
+
+/// A reaper with room for more CQEs than the ring has, whose view of the head is a lap
+/// older than its view of the tail.
+fn reap_more_than_fits() {
+    let (ring, kernel) = simulated(1, Any).cq_entries(1).build();
+    let (one, two) = (ring.cq(), ring.cq());
+    kernel.post(1, 101, 0);
+    let post = kernel.clone();
+    let reap_four = |cq: &Cq| {
+        let mut out = [Default::default(); 4];
+        let count = cq.reap_batch(&mut out);
+        out[..count]
+            .iter()
+            .map(|cqe| cqe.user_data())
+            .collect::<Vec<u64>>()
+    };
+    let other = loom::thread::spawn(move || reap_four(&two));
+    let poster = loom::thread::spawn(move || post.post(2, 102, 0));
+    let mine = reap_four(&one);
+    let theirs = other.join().unwrap();
+    poster.join().unwrap();
+    if !mine.is_empty() && !theirs.is_empty() {
+        witness("both reaped");
+    }
+    let mut all = [mine, theirs, reap_four(&one)].concat();
+    all.sort_unstable();
+    assert_eq!(all, [1, 2]);
 }
 
 /// More completions than room, two reapers that never wait: reaping alone gets all.

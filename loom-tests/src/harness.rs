@@ -4,10 +4,9 @@
 use loom::model::Builder;
 use loom::thread;
 use ringway::sim::{Kernel, Simulation};
-use ringway::{Order, Ring, Slot, Sq};
+use ringway::{Batch, Order, Ring, Slot, Sq};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -40,7 +39,7 @@ impl Model {
     }
 }
 
-static EXECUTIONS: AtomicU64 = AtomicU64::new(0);
+static EXECUTIONS: Mutex<u64> = Mutex::new(0);
 static SEEN: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
 
 /// Records that an execution came by here.
@@ -85,20 +84,22 @@ pub fn main(models: &[Model]) -> ExitCode {
 }
 
 fn run(model: &Model, is_weakened: bool) {
-    assert!(
-        cfg!(debug_assertions),
-        "models need debug assertions: use --profile loom"
-    );
+    const {
+        assert!(
+            cfg!(debug_assertions),
+            "models need debug assertions: use --profile loom"
+        )
+    };
     let mut builder = Builder::new();
     builder.preemption_bound = model.bound;
     builder.max_branches = 20_000;
     let body = model.body;
     let start = Instant::now();
     builder.check(move || {
-        EXECUTIONS.fetch_add(1, Relaxed);
+        *EXECUTIONS.lock().unwrap() += 1;
         body();
     });
-    let executions = EXECUTIONS.load(Relaxed);
+    let executions = *EXECUTIONS.lock().unwrap();
     let mut seen = SEEN.lock().unwrap().clone();
     seen.extend(ringway::reached());
     if !is_weakened {
@@ -183,6 +184,17 @@ pub fn prepared(sq: &Sq, user_data: u64) -> Slot<'static> {
     unsafe { slot.prep_nop() }.user_data(user_data);
     // SAFETY: a model pushes its slots in threads that it joins before its ring goes.
     unsafe { std::mem::transmute::<Slot<'_>, Slot<'static>>(slot) }
+}
+
+/// As `prepared`: a batch of two, with this `user_data` and the next.
+pub fn prepared_batch(sq: &Sq, user_data: u64) -> Batch<'static> {
+    let mut batch = sq.pop_batch(2).expect("two free slots");
+    for (sqe, user_data) in batch.iter_mut().zip(user_data..) {
+        // SAFETY: a NOP holds no pointer.
+        unsafe { sqe.prep_nop() }.user_data(user_data);
+    }
+    // SAFETY: as in `prepared`.
+    unsafe { std::mem::transmute::<Batch<'_>, Batch<'static>>(batch) }
 }
 
 /// Runs all of them at once, the first on the calling thread.

@@ -1,6 +1,8 @@
 //! Entering for everybody: rules S6, S7 and E1 to E5.
 
-use crate::harness::{Model, prepared, push, recorded, simulated, together, witness};
+use crate::harness::{
+    Log, Model, prepared, prepared_batch, push, recorded, simulated, together, witness,
+};
 use ringway::Order::{self, Any, Claim};
 use ringway::{EnterError, Errno};
 use std::time::Duration;
@@ -48,17 +50,31 @@ pub const MODELS: &[Model] = &[
         ..Model::new("gap_any", gap_any)
     },
     Model {
+        aims: &["NO_GAP_MARK"],
+        bound: Some(3),
+        witnesses: &["gap marked", "gap filled"],
+        floor: 17,
+        ..Model::new("gap_before_a_batch", gap_before_a_batch)
+    },
+    Model {
+        aims: &["SUBMIT_OWED"],
+        bound: Some(3),
+        witnesses: &["gap filled", "refused"],
+        floor: 17,
+        ..Model::new("gap_filled_in_vain", gap_filled_in_vain)
+    },
+    Model {
         aims: &["SUBMIT_REQUEST.acq"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
-        floor: 70,
+        floor: 65,
         ..Model::new("refused_any", || refused(Any))
     },
     Model {
         aims: &["SUBMIT_REQUEST.acq"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
-        floor: 70,
+        floor: 65,
         ..Model::new("refused_claim", || refused(Claim))
     },
     Model {
@@ -67,6 +83,34 @@ pub const MODELS: &[Model] = &[
         witnesses: &["refused", "paid by another"],
         floor: 1_300,
         ..Model::new("refused_for_another", refused_for_another)
+    },
+    Model {
+        aims: &["LAST_PASS_FORGETS"],
+        bound: Some(3),
+        witnesses: &["refused", "last pass"],
+        floor: 15_000,
+        ..Model::new("refused_in_the_last_pass", refused_in_the_last_pass)
+    },
+    Model {
+        aims: &["LEFT_IS_DONE"],
+        bound: Some(3),
+        witnesses: &["left behind"],
+        floor: 6_800,
+        ..Model::new("short_submit", short_submit)
+    },
+    Model {
+        aims: &["COUNTED_SUBMIT"],
+        bound: Some(2),
+        witnesses: &["kernel was faster"],
+        floor: 5_300,
+        ..Model::new("chain_published_between", chain_published_between)
+    },
+    Model {
+        aims: &["STALE_TAIL_STOPS"],
+        bound: Some(3),
+        witnesses: &["stale tail"],
+        floor: 2_900,
+        ..Model::new("lapped", lapped)
     },
     Model {
         aims: &["SQPOLL_FENCE"],
@@ -139,6 +183,43 @@ fn gap_claim() {
     log.assert_each_once(&[1, 2]);
 }
 
+/// The gap is a batch, and so is what lies behind it.
+fn gap_before_a_batch() {
+    let (ring, _, log) = recorded(simulated(4, Claim));
+    let (owner, worker) = (ring.sq(), ring.sq());
+    let first = prepared_batch(&owner, 1);
+    let second = prepared_batch(&worker, 3);
+    together(
+        || first.push(),
+        [Box::new(move || {
+            second.push();
+            worker.submit().unwrap();
+        })],
+    );
+    log.assert_each_once(&[1, 2, 3, 4]);
+}
+
+/// The push that fills a gap submits, and is refused: the debt is paid by the next wait.
+fn gap_filled_in_vain() {
+    let simulation =
+        simulated(2, Claim).faults(|call| (call == 0).then(|| Errno::from_raw(libc::EAGAIN)));
+    let (ring, kernel, log) = recorded(simulation);
+    let (owner, worker) = (ring.sq(), ring.sq());
+    let slot = prepared(&owner, 1);
+    together(
+        || slot.push(),
+        [Box::new(move || {
+            assert!(push(&worker, 2));
+            if worker.submit().is_err() {
+                witness("refused");
+            }
+        })],
+    );
+    ring.cq().wait(Some(Duration::ZERO)).unwrap();
+    log.assert_each_once(&[1, 2]);
+    assert!(kernel.enters() >= 2);
+}
+
 /// In any order the gap is a push that has its ticket and not yet its stamp. Whoever
 /// submitted behind it must be served when both are done.
 fn gap_any() {
@@ -205,6 +286,107 @@ fn refused_for_another() {
         ring.cq().wait(Some(Duration::ZERO)).unwrap();
         log.assert_each_once(&[1]);
     }
+}
+
+/// A holder that has given the role up, and is refused in its last pass, leaves a debt too.
+fn refused_in_the_last_pass() {
+    let simulation = simulated(2, Any)
+        .max_passes(1)
+        .faults(|call| (call == 0).then(|| Errno::from_raw(libc::EAGAIN)));
+    let (ring, _, log) = recorded(simulation);
+    let (one, two) = (ring.sq(), ring.sq());
+    let submit = |sq: ringway::Sq, user_data| {
+        assert!(push(&sq, user_data));
+        if sq.submit().is_err() {
+            witness("refused");
+        }
+    };
+    together(|| submit(one, 1), [Box::new(move || submit(two, 2))]);
+    ring.cq().wait(Some(Duration::ZERO)).unwrap();
+    log.assert_each_once(&[1, 2]);
+}
+
+/// The kernel takes one SQE of two and says no error: what is left is a debt.
+fn short_submit() {
+    let simulation = simulated(2, Any).short_submits(|call| if call == 0 { 1 } else { u32::MAX });
+    let (ring, _, log) = recorded(simulation);
+    let (one, two) = (ring.sq(), ring.sq());
+    let submit = |sq: ringway::Sq, user_data| {
+        assert!(push(&sq, user_data));
+        if sq.submit() == Err(EnterError::Busy) {
+            witness("left behind");
+        }
+    };
+    together(|| submit(one, 1), [Box::new(move || submit(two, 2))]);
+    // A wait with something to reap does nothing else.
+    while ring.cq().reap().is_some() {}
+    ring.cq().wait(Some(Duration::ZERO)).unwrap();
+    log.assert_each_once(&[1, 2]);
+}
+
+/// Between one thread's publication and its enter the kernel consumes what it published,
+/// and another publishes a chain: the enter takes all of the chain or nothing.
+fn chain_published_between() {
+    let log = Log::default();
+    let record = log.clone();
+    let (ring, kernel) = simulated(4, Claim)
+        .max_passes(1)
+        .script(move |sqe, fate| {
+            record.record(sqe.get_user_data());
+            let is_first = sqe.get_user_data() == 1;
+            fate.complete(if is_first { -libc::EIO } else { 0 });
+        })
+        .build();
+    let (single, chain) = (ring.sq(), ring.sq());
+    let slot = prepared(&single, 3);
+    together(
+        || {
+            slot.push();
+            single.submit().unwrap();
+        },
+        [
+            Box::new(move || {
+                let mut batch = prepared_batch(&chain, 1);
+                if let Some(first) = batch.iter_mut().next() {
+                    first.link();
+                }
+                batch.push();
+                chain.submit().unwrap();
+            }),
+            Box::new(move || {
+                if kernel.consume() > 0 {
+                    witness("kernel was faster");
+                }
+            }),
+        ],
+    );
+    ring.submit().unwrap();
+    let mut all = log.all();
+    all.sort_unstable();
+    assert_eq!(all, [1, 3], "of the chain 1-2 and the single 3, these ran");
+}
+
+/// A submitter's view of the tail may be a lap old: it must not take that for the end.
+fn lapped() {
+    let (ring, _, log) = recorded(simulated(2, Claim));
+    let (one, two) = (ring.sq(), ring.sq());
+    let (first, second) = (prepared(&one, 1), prepared(&two, 2));
+    together(
+        || {
+            first.push();
+            one.submit().unwrap();
+            push(&one, 3);
+        },
+        [Box::new(move || {
+            second.push();
+            two.submit().unwrap();
+        })],
+    );
+    let all = log.all();
+    assert!(
+        all.contains(&1) && all.contains(&2),
+        "submitted and left behind: only {all:?} ran"
+    );
 }
 
 /// The SQ thread goes to sleep while a thread submits and waits.

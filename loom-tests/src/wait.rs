@@ -1,9 +1,9 @@
 //! Waiting: rules W1 to W4. A lost wake-up is a deadlock, which loom reports.
 
-use crate::harness::{Log, Model, simulated, together, witness};
-use ringway::Order::Any;
+use crate::harness::{Log, Model, push, recorded, simulated, together, witness};
+use ringway::Order::{Any, Claim};
 use ringway::sim::Kernel;
-use ringway::{Cq, Ring, Waited};
+use ringway::{Cq, EnterError, Errno, Ring, Waited};
 use std::time::Duration;
 
 pub const MODELS: &[Model] = &[
@@ -16,21 +16,21 @@ pub const MODELS: &[Model] = &[
         aims: &["NO_BATON"],
         bound: Some(2),
         witnesses: &["follower sleeps", "follower leads"],
-        floor: 170_000,
+        floor: 130_000,
         ..Model::new("leader_hand_over", || two_waiters(wait_then_reap))
     },
     Model {
         aims: &["NO_BATON"],
         bound: Some(2),
         witnesses: &["follower sleeps", "follower leads"],
-        floor: 100_000,
+        floor: 98_000,
         ..Model::new("leader_reaps_first", || two_waiters(wait_reap))
     },
     Model {
         aims: &["LEAVE_WOKEN"],
         bound: Some(2),
         witnesses: &["follower sleeps", "follower leads", "timed out"],
-        floor: 210_000,
+        floor: 170_000,
         ..Model::new("follower_times_out", follower_times_out)
     },
     Model {
@@ -39,10 +39,23 @@ pub const MODELS: &[Model] = &[
         ..Model::new("wake_park", wake_park)
     },
     Model {
+        aims: &["SEAT_FREED", "SEAT_TAKEN"],
+        bound: Some(2),
+        witnesses: &["both told"],
+        floor: 170,
+        ..Model::new("poisoned_wait", poisoned_wait)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["waited for space"],
+        floor: 31_000,
+        ..Model::new("sqpoll_wait_for_space", sqpoll_wait_for_space)
+    },
+    Model {
         aims: &["NO_BATON"],
         bound: Some(1),
         witnesses: &["follower sleeps", "stopped with work done"],
-        floor: 15_000,
+        floor: 12_000,
         ..Model::new("shutdown_park", shutdown_park)
     },
 ];
@@ -177,4 +190,37 @@ fn shutdown_park() {
     );
     done.assert_each_once(&[1]);
     witness("stopped with work done");
+}
+
+/// The kernel tells one leader that a completion is lost; whoever follows must not wait
+/// for it for ever.
+fn poisoned_wait() {
+    let lost = |call| (call == 0).then(|| Errno::from_raw(libc::EBADR));
+    let (ring, _) = simulated(2, Any).faults(lost).build();
+    let (one, two) = (ring.cq(), ring.cq());
+    let told = |cq: Cq| assert_eq!(cq.wait(None), Err(EnterError::CompletionLost));
+    together(|| told(one), [Box::new(move || told(two))]);
+    witness("both told");
+}
+
+/// A full queue, and an SQ thread that may be about to sleep.
+fn sqpoll_wait_for_space() {
+    let (ring, kernel, log) = recorded(simulated(1, Claim).sqpoll());
+    let (sq, sq_thread) = (ring.sq(), kernel.clone());
+    together(
+        || {
+            assert!(push(&sq, 1));
+            while !push(&sq, 2) {
+                sq.wait_for_space().unwrap();
+                witness("waited for space");
+            }
+            sq.submit().unwrap();
+            for _ in 0..2 {
+                wait_then_reap(&ring.cq());
+            }
+            kernel.stop();
+        },
+        [Box::new(move || sq_thread.sq_thread())],
+    );
+    log.assert_each_once(&[1, 2]);
 }

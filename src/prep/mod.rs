@@ -63,8 +63,8 @@
 //!
 //! `res` of the CQE is what the system call of that name returns, or a negative
 //! error number. Besides the errors of that call each operation may end in
-//! `ECANCELED` (cancelled, or an earlier operation of its chain failed, or the
-//! thread that submitted it has exited), `EINVAL` (a field or flag that this kernel
+//! `ECANCELED` (cancelled, or an earlier operation of its chain failed, or it waited
+//! for an event, which has come, and the thread that submitted it has exited), `EINVAL` (a field or flag that this kernel
 //! does not know) and `EBADF` (no such descriptor or fixed file). No argument is
 //! checked before the kernel is asked.
 //!

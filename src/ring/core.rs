@@ -52,8 +52,8 @@ impl Core {
             #[cfg(not(ringway_loom))]
             params,
             is_sqpoll: has(setup::SQPOLL),
-            must_poll: has(setup::IOPOLL)
-                || (has(setup::DEFER_TASKRUN) && !has(setup::TASKRUN_FLAG)),
+            must_poll: (has(setup::IOPOLL) && !has(setup::SQPOLL))
+                || (has(setup::COOP_TASKRUN | setup::DEFER_TASKRUN) && !has(setup::TASKRUN_FLAG)),
             max_passes: MAX_PASSES,
             kernel,
         }
@@ -93,7 +93,7 @@ impl Core {
         // Two attempts: a ring that is full of pushed operations has room after a submit.
         for _ in 0..2 {
             if let Some(claim) = self.sq.pop() {
-                let mut slot = super::Slot::new(self, claim);
+                let mut slot = super::Slot::<super::Ring>::new(self, claim);
                 // SAFETY: a NOP holds no pointer.
                 unsafe { slot.prep_nop() }.user_data(user_data);
                 slot.push();

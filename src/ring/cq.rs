@@ -1,6 +1,7 @@
 //! The completion queue: many reapers, no claim before the read.
 //! The protocol is in [`super`], rules C1 to C4.
 
+use super::edges;
 use super::view::CqView;
 use crate::abi::{Cqe, Cqe32, cqe_flags};
 use crate::mapping::CqeSize;
@@ -25,11 +26,11 @@ impl CqQueue {
             // the tail could be older than the head.
             let head = self.view.head();
             let filled = self.view.tail().wrapping_sub(head);
-            if filled <= self.view.entries() {
+            if filled <= self.view.entries() || edges::broken("LAP_UNCHECKED") {
                 return (head, filled);
             }
-            // The head was overtaken by the tail a whole lap ago: another reaper has
-            // moved it, look again.
+            // The head that was seen is a lap behind the tail: another reaper has moved it.
+            reached("lap seen");
         }
     }
 

@@ -1,10 +1,10 @@
 //! One named ordering per edge: who hands what to whom.
 //!
-//! An edge is one half of a pair; its partner is named beside it. `cargo xtask
-//! weaken` rebuilds nothing: under `cfg(ringway_loom)` the environment variable
-//! `RINGWAY_WEAKEN` takes one edge one step down (`NAME`, or `NAME.acq` and
-//! `NAME.rel` for the two halves of an AcqRel), and some model must then fail.
-//! In production an edge is a constant.
+//! An edge is one half of a pair; its partner is named beside it. In production an edge
+//! is a constant. Under `cfg(ringway_loom)` the environment variable `RINGWAY_WEAKEN`
+//! takes one edge one step down (`NAME`, or `NAME.acq` and `NAME.rel` for the two halves
+//! of an AcqRel), and some model must then fail: `cargo xtask weaken` does so for each,
+//! with one build for all.
 
 use crate::sync::atomic::{self, Ordering};
 
@@ -89,12 +89,19 @@ pub(crate) const SUBMIT_AGAIN: Edge = Edge::new("SUBMIT_AGAIN", Acquire);
 pub(crate) const SUBMIT_LAST: Edge = Edge::new("SUBMIT_LAST", Acquire);
 
 /// Leaving after the kernel refused. Partner: [`SUBMIT_REQUEST`] of whoever tries
-/// next.
+/// next, or [`SUBMIT_AGAIN`] and [`SUBMIT_LAST`] of who is at it.
 pub(crate) const SUBMIT_OWED: Edge = Edge::new("SUBMIT_OWED", Release);
 
 /// Full fence between the tail and NEED_WAKEUP (SQPOLL). Partner:
 /// `smp_mb__after_atomic` in `io_sq_thread`.
 pub(crate) const SQPOLL_FENCE: Edge = Edge::new("SQPOLL_FENCE", SeqCst);
+
+/// Giving up the leader's seat. Partner: [`SEAT_TAKEN`]. Passes on that the ring is
+/// poisoned, which the kernel says once.
+pub(crate) const SEAT_FREED: Edge = Edge::new("SEAT_FREED", Release);
+
+/// Taking the leader's seat. Partner: [`SEAT_FREED`].
+pub(crate) const SEAT_TAKEN: Edge = Edge::new("SEAT_TAKEN", Acquire);
 
 /// Load of the CQ head. Partner: [`CQ_CLAIM`] of another reaper: whoever sees its
 /// head also sees the tail that it saw.
@@ -136,6 +143,8 @@ pub(crate) mod weaken {
         &SUBMIT_LAST,
         &SUBMIT_OWED,
         &SQPOLL_FENCE,
+        &SEAT_FREED,
+        &SEAT_TAKEN,
         &CQ_HEAD,
         &CQ_TAIL,
         &CQ_CLAIM,
@@ -146,6 +155,26 @@ pub(crate) mod weaken {
         ("TAIL_STORE", "CAS on the SQ tail -> load; store"),
         ("STAMP_PER_SQE", "one stamp a batch -> one stamp an SQE"),
         ("LEAVE_BLINDLY", "leaving CAS -> store"),
+        (
+            "COUNTED_SUBMIT",
+            "to_submit: the whole ring -> as much as was seen",
+        ),
+        (
+            "STALE_TAIL_STOPS",
+            "stale tail walked again -> taken for the end",
+        ),
+        (
+            "LAST_PASS_FORGETS",
+            "refused last pass leaves a debt -> nothing",
+        ),
+        (
+            "LEFT_IS_DONE",
+            "SQEs left by a short submit are busy -> done",
+        ),
+        (
+            "LAP_UNCHECKED",
+            "distance over the ring's size looked at again -> used",
+        ),
         ("NO_GAP_MARK", "gap marked as wanted -> left"),
         ("NO_BATON", "leader wakes a follower -> leaves"),
         ("LEAVE_WOKEN", "woken follower tries to lead -> leaves"),

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// A clone is another handle of the same ring (one reference count). The ring closes
 /// with its last handle; the kernel does not wait for operations in flight then, so
 /// reap them first: their buffers may be written until their CQEs have come.
+///
+/// A child of `fork(2)` has the descriptor but not the memory: it must not use the ring,
+/// only drop it.
 #[derive(Clone)]
 pub struct Ring {
     pub(crate) core: Arc<Core>,
@@ -128,13 +131,16 @@ impl Sq {
     /// middle of a push does).
     ///
     /// Enters the kernel at most 8 times; never waits for another thread in user space.
-    /// The operations run with the credentials of the thread that enters, and are
-    /// cancelled if that thread exits before they complete.
+    /// The operations run with the credentials of the thread that enters. If that thread
+    /// exits before they complete, those that wait for an event complete with ECANCELED
+    /// when it comes, and not before.
     ///
     /// # Errors
     ///
     /// Nothing pushed is lost: it stays in the ring, in order, and the next submit or
-    /// wait of any thread tries again. See [`EnterError`].
+    /// wait of any thread tries again. Only the thread that entered is told: a caller that
+    /// left its operations to it got `Ok`, so whoever gets an error owes everybody another
+    /// try. See [`EnterError`].
     #[inline]
     pub fn submit(&self) -> Result<(), EnterError> {
         self.core.submit()
@@ -142,8 +148,8 @@ impl Sq {
 
     /// Submits, and on an SQPOLL ring whose queue is full sleeps until the kernel's SQ
     /// thread has taken something from it (elsewhere the submit makes the room). Call it
-    /// when [`Sq::pop`] gave nothing, then pop again; slots that other threads own and
-    /// have not pushed are not waited for.
+    /// when [`Sq::pop`] gave nothing, then pop again; neither slots that other threads own
+    /// and have not pushed are waited for, nor a thread that is submitting.
     ///
     /// # Errors
     ///
@@ -209,12 +215,14 @@ impl Cq {
     ///
     /// One of the waiting threads waits in the kernel, the others sleep. When the one
     /// returns, the next takes its place: a completion that is not reaped by then lets
-    /// that one return as well. [`Cq::wait_reap`] reaps first, and so wakes fewer.
+    /// that one return as well. [`Cq::wait_reap`] reaps first, and so wakes fewer. On an
+    /// IOPOLL ring the kernel polls the device instead of sleeping, whatever the timeout,
+    /// and returns at once when nothing is in flight.
     ///
     /// # Errors
     ///
-    /// See [`EnterError`]. Also reports what an earlier submit could not submit and this
-    /// call could not either.
+    /// See [`EnterError`]. When nothing lies ready, also what kept an earlier submit from
+    /// submitting and this call as well.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited, EnterError> {
         self.core.wait(timeout, || ()).map(|(waited, ())| waited)
     }

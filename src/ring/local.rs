@@ -2,7 +2,7 @@
 
 use super::kernel::Enter;
 use super::{Batch, Core, EnterError, Ring, Slot, Waited};
-use crate::abi::{Cqe, Cqe32, enter, register, sq_flags};
+use crate::abi::{Cqe, Cqe32, enter, register};
 use crate::setup::{Features, Mode, Opened, Probe, SetupError};
 use crate::syscall::{self, Errno};
 use std::fmt;
@@ -14,11 +14,16 @@ use std::time::Duration;
 /// A ring that belongs to one thread: the same calls as the shared [`Ring`], and the
 /// setup flags that need a single issuer (SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN).
 ///
-/// It cannot leave its thread:
+/// It cannot leave its thread, and neither can its slots:
 ///
 /// ```compile_fail
 /// let ring = ringway::Ring::builder(8).build_local().unwrap();
 /// std::thread::spawn(move || ring.submit());
+/// ```
+/// ```compile_fail
+/// let ring = ringway::Ring::builder(8).build_local().unwrap();
+/// let slot = ring.pop().unwrap();
+/// std::thread::scope(|scope| { scope.spawn(move || slot.push()); });
 /// ```
 ///
 /// Dropping it closes the ring, which does not wait for operations in flight; see
@@ -38,14 +43,14 @@ impl Local {
 
     /// A free SQE, or `None` when all are in use: submit, and pop again.
     #[inline(always)]
-    pub fn pop(&self) -> Option<Slot<'_>> {
+    pub fn pop(&self) -> Option<Slot<'_, Local>> {
         self.core.sq.pop().map(|claim| Slot::new(&self.core, claim))
     }
 
     /// `len` free SQEs that the kernel will see together and in order; see
     /// [`Sq::pop_batch`](super::Sq::pop_batch).
     #[inline(always)]
-    pub fn pop_batch(&self, len: u32) -> Option<Batch<'_>> {
+    pub fn pop_batch(&self, len: u32) -> Option<Batch<'_, Local>> {
         self.core
             .sq
             .pop_batch(len)
@@ -60,7 +65,18 @@ impl Local {
     /// [`EnterError`].
     #[inline]
     pub fn submit(&self) -> Result<(), EnterError> {
+        self.core.check_poison()?;
         self.core.pass()
+    }
+
+    /// Submits, and on an SQPOLL ring whose queue is full sleeps until there is room; see
+    /// [`Sq::wait_for_space`](super::Sq::wait_for_space).
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::submit`].
+    pub fn wait_for_space(&self) -> Result<(), EnterError> {
+        self.core.wait_for_space()
     }
 
     /// Gives everything pushed to the kernel and waits for `want` completions, in one
@@ -88,10 +104,7 @@ impl Local {
             timeout,
         };
         if core.is_sqpoll {
-            super::edges::SQPOLL_FENCE.fence();
-            if core.sq.view.flags() & sq_flags::NEED_WAKEUP != 0 {
-                request.flags |= enter::SQ_WAKEUP;
-            }
+            request.flags |= core.wakeup_flag();
         }
         match core.enter_or_time_out(request)? {
             Waited::Maybe if !core.is_sqpoll && core.sq.view.head_hint() != tail => {
@@ -101,23 +114,28 @@ impl Local {
         }
     }
 
-    /// Waits for one completion; see [`Local::submit_and_wait`], which also submits.
+    /// Waits for one completion, or the timeout; see [`Local::submit_and_wait`], which also
+    /// submits.
     ///
     /// # Errors
     ///
     /// See [`EnterError`].
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited, EnterError> {
-        self.core.check_poison()?;
-        if self.core.cq.is_empty() {
-            let request = Enter {
-                min_complete: 1,
-                flags: enter::GETEVENTS,
-                timeout,
-                to_submit: 0,
-            };
-            return self.core.enter_or_time_out(request);
-        }
-        Ok(Waited::Maybe)
+        self.core.wait(timeout, || ()).map(|(waited, ())| waited)
+    }
+
+    /// Waits as [`Local::wait`], then reaps as [`Local::reap_batch`]. 0 if nothing came.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::wait`]; nothing was reaped then.
+    pub fn wait_reap(
+        &self,
+        out: &mut [Cqe],
+        timeout: Option<Duration>,
+    ) -> Result<usize, EnterError> {
+        let reap = || self.core.reap_batch(out);
+        self.core.wait(timeout, reap).map(|(_, count)| count)
     }
 
     /// The oldest completion, or `None` when there is none. Never blocks.
@@ -153,6 +171,26 @@ impl Local {
     /// Entries of the completion queue.
     pub fn cq_entries(&self) -> u32 {
         self.core.cq.view.entries()
+    }
+
+    /// How many SQEs are not free.
+    pub fn in_use(&self) -> u32 {
+        self.core.sq.in_use()
+    }
+
+    /// How many completions lie ready.
+    pub fn ready(&self) -> u32 {
+        self.core.cq.ready()
+    }
+
+    /// See [`Ring::sq_dropped`].
+    pub fn sq_dropped(&self) -> u32 {
+        self.core.sq.view.dropped()
+    }
+
+    /// See [`Ring::cq_overflow`].
+    pub fn cq_overflow(&self) -> u32 {
+        self.core.cq.view.overflow()
     }
 
     /// What the kernel said it can do.
@@ -210,7 +248,7 @@ impl fmt::Debug for Waker {
 }
 
 /// A ring that does not run yet (R_DISABLED): it can be sent to the thread that will
-/// own it, and be restricted, but takes no operations.
+/// own it, but takes no operations. A ring that cannot be enabled is closed.
 #[must_use = "a disabled ring does nothing until it is enabled"]
 pub struct Disabled {
     opened: Opened,

@@ -16,7 +16,7 @@
 //! | `cq.head` | reapers move it forward by CAS | [`edges::CQ_CLAIM`] to `io_cqe_cache_refill` and to [`edges::CQ_HEAD`] |
 //! | `cq.tail` | kernel writes; anyone reads | [`edges::CQ_TAIL`] from `io_commit_cqring` |
 //! | `cqes[i]` | kernel writes when the head allows it; reapers read, as relaxed words | [`edges::CQ_TAIL`], [`edges::CQ_CLAIM`] |
-//! | claims, limit, tickets, stamps | user threads only, on the heap | named in `edges.rs` |
+//! | claims, limit, tickets, stamps, requests, seat | user threads only, on the heap | named in `edges.rs` |
 //!
 //! ## Submission: S
 //!
@@ -84,7 +84,8 @@
 //! - **W2** Whoever frees the seat wakes one follower, and a woken follower tries to take
 //!   it before it does anything else. So a free seat with followers has a wake on its way.
 //! - **W3** A follower sleeps only while the word says that somebody leads.
-//! - **W4** A wait says "maybe".
+//! - **W4** A wait says "maybe". A leader that is told that a completion is lost tells the
+//!   next: the kernel says it once.
 
 mod core;
 mod cq;

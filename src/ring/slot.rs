@@ -1,18 +1,20 @@
 //! Slots: SQEs that a thread owns between pop and push.
 
-use super::Core;
 use super::sq::{Claim, Walk};
 use super::view::Sqes;
+use super::{Core, Ring};
 use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
 use std::fmt;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
 /// A free SQE, owned: prepare it with a `prep_*` method, then [`push`](Slot::push) it.
 /// One that is pushed without a prep is a NOP with `user_data` 0.
 ///
 /// A slot is a linear token. It cannot be copied, it stays tied to the ring it came
-/// from, and one thread may prepare what another pushes. A slot that is dropped
+/// from, and one thread may prepare what another pushes; only the slots of a `Local` ring
+/// stay on its thread. A slot that is dropped
 /// unpushed, or unwound through by a panic, is pushed as a NOP that posts no CQE: the
 /// SQE is not lost and nobody waits for it. (A kernel that has seen such a NOP refuses
 /// `IOSQE_IO_DRAIN` on that ring with EOPNOTSUPP from then on.)
@@ -27,15 +29,16 @@ use std::ops::{Deref, DerefMut};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "a dropped slot becomes a NOP"]
-pub struct Slot<'r> {
-    batch: Batch<'r>,
+pub struct Slot<'r, R = Ring> {
+    batch: Batch<'r, R>,
     sqe: &'r UnsafeCell<Sqe>,
 }
 
-// SAFETY: the slot has one owner, whichever thread that is on (rule S1).
-unsafe impl Send for Slot<'_> {}
+// SAFETY: the slot has one owner, whichever thread that is on (rule S1); one of a ring
+// that belongs to a thread stays there.
+unsafe impl<R: Send> Send for Slot<'_, R> {}
 
-impl<'r> Slot<'r> {
+impl<'r, R> Slot<'r, R> {
     #[inline(always)]
     pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
         let mut batch = Batch::new(core, claim);
@@ -50,7 +53,9 @@ impl<'r> Slot<'r> {
     /// Makes the operation ready for the next submit, by whichever thread.
     ///
     /// Lock-free; enters the kernel only if another thread's submit came between this
-    /// slot's pop and push and left to this push what lies behind it.
+    /// slot's pop and push and left to this push what lies behind it. If the kernel then
+    /// refuses, that is a debt, as after a failed submit: the next submit or wait of any
+    /// thread tries again.
     #[inline(always)]
     pub fn push(self) {
         self.batch.push();
@@ -69,7 +74,7 @@ impl<'r> Slot<'r> {
     }
 }
 
-impl Deref for Slot<'_> {
+impl<R> Deref for Slot<'_, R> {
     type Target = Sqe;
 
     #[inline(always)]
@@ -79,7 +84,7 @@ impl Deref for Slot<'_> {
     }
 }
 
-impl DerefMut for Slot<'_> {
+impl<R> DerefMut for Slot<'_, R> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Sqe {
         // SAFETY: the slot is ours, and `&mut self` keeps other references away.
@@ -87,7 +92,7 @@ impl DerefMut for Slot<'_> {
     }
 }
 
-impl fmt::Debug for Slot<'_> {
+impl<R> fmt::Debug for Slot<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Slot").field(&self.batch.claim.slot).finish()
     }
@@ -99,14 +104,16 @@ impl fmt::Debug for Slot<'_> {
 /// SQEs that are not prepared are NOPs with `user_data` 0. Dropped unpushed, all of them
 /// become NOPs that post no CQE; see [`Slot`].
 #[must_use = "a dropped batch becomes NOPs"]
-pub struct Batch<'r> {
+pub struct Batch<'r, R = Ring> {
     core: &'r Core,
+    /// Whose slots these are, and so whether they may leave the thread.
+    ring: PhantomData<R>,
     claim: Claim,
     /// How many of them, up to the last, still hold their last operation.
     stale: u32,
 }
 
-impl<'r> Batch<'r> {
+impl<'r, R> Batch<'r, R> {
     #[inline(always)]
     pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
         if core.sq.view.sqes().are_big() {
@@ -114,6 +121,7 @@ impl<'r> Batch<'r> {
         }
         Self {
             core,
+            ring: PhantomData,
             claim,
             stale: claim.len,
         }
@@ -138,7 +146,8 @@ impl<'r> Batch<'r> {
         self.claim.len as usize
     }
 
-    /// The SQEs, in the order in which the kernel will see them.
+    /// The SQEs, in the order in which the kernel will see them. Called again, it keeps
+    /// what was prepared.
     #[inline(always)]
     pub fn iter_mut(&mut self) -> SqesMut<'_> {
         // SAFETY: the batch is ours, and borrowed for as long as the walk lasts.
@@ -168,7 +177,7 @@ impl<'r> Batch<'r> {
     }
 }
 
-impl Drop for Batch<'_> {
+impl<R> Drop for Batch<'_, R> {
     fn drop(&mut self) {
         if super::edges::broken("DROP_LOSES") {
             return;
@@ -181,7 +190,7 @@ impl Drop for Batch<'_> {
     }
 }
 
-impl fmt::Debug for Batch<'_> {
+impl<R> fmt::Debug for Batch<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
             .field("slot", &self.claim.slot)
@@ -190,7 +199,7 @@ impl fmt::Debug for Batch<'_> {
     }
 }
 
-impl<'b> IntoIterator for &'b mut Batch<'_> {
+impl<'b, R> IntoIterator for &'b mut Batch<'_, R> {
     type Item = &'b mut Sqe;
     type IntoIter = SqesMut<'b>;
 

@@ -297,6 +297,9 @@ impl SqQueue {
                     // Somebody published this ticket, and saw the kernel take it.
                     Found::Newer => {
                         reached("stale tail");
+                        if edges::broken("STALE_TAIL_STOPS") {
+                            break;
+                        }
                         continue 'walk;
                     }
                     Found::Older if self.is_marked(seen, to, end) => break,

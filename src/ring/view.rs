@@ -152,7 +152,7 @@ impl SqView {
     ///
     /// # Safety
     ///
-    /// As for [`SqView::sqe`].
+    /// Rule S1: the caller owns the slot, and holds no other reference into it.
     #[cfg(not(ringway_loom))]
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn command(&self, slot: u32) -> &mut [u8] {
@@ -280,6 +280,7 @@ impl CqView {
 
     #[inline(always)]
     fn pair(&self, word: usize) -> [u64; 2] {
+        debug_assert!(word < (self.at.cq_entries as usize) << 2);
         // SAFETY: rule V1; `word` comes from a masked slot, so both words lie in the
         // CQE array.
         let words: [&AtomicU64; 2] = unsafe {
@@ -304,6 +305,7 @@ impl CqView {
     /// As `read`, of the 16-byte CQEs from a counter on.
     #[inline(always)]
     pub(crate) fn read_all(&self, from: u32, out: &mut [Cqe]) {
+        debug_assert!(out.len() <= self.at.cq_entries as usize);
         let slot = self.slot_of(from) as usize;
         let (until_end, from_start) =
             out.split_at_mut(out.len().min(self.at.cq_entries as usize - slot));

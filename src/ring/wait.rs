@@ -53,15 +53,13 @@ impl Seat {
 
     /// Changes the word unless `to` says no; the word before, or the one it refused.
     fn change(&self, to: impl Fn(u32) -> Option<u32>) -> Result<u32, u32> {
-        // Ordering: Relaxed, here and below: the word decides only who waits where, and
-        // all its changes are on the one word. What was completed comes over `CQ_TAIL`.
+        // Ordering: Relaxed; a stale word fails the CAS.
         let mut word = self.word.word().load(Relaxed);
         while let Some(next) = to(word) {
-            match self
-                .word
-                .word()
-                .compare_exchange(word, next, Relaxed, Relaxed)
-            {
+            // Ordering: Acquire, see `SEAT_TAKEN`. Relaxed on failure: tried again. What was
+            // completed comes over `CQ_TAIL`.
+            let taken = edges::SEAT_TAKEN.order();
+            match (self.word.word()).compare_exchange(word, next, taken, Relaxed) {
                 Ok(before) => return Ok(before),
                 Err(now) => word = now,
             }
@@ -71,8 +69,8 @@ impl Seat {
 
     /// Gives the seat up and wakes one follower to take it (rule W2).
     fn hand_over(&self) {
-        // Ordering: Relaxed, see `change`.
-        let before = self.word.word().fetch_and(!LED, Relaxed);
+        // Ordering: Release, see `SEAT_FREED`.
+        let before = self.word.word().fetch_and(!LED, edges::SEAT_FREED.order());
         if before != LED && !edges::broken("NO_BATON") {
             self.word.wake_one();
         }
@@ -81,24 +79,32 @@ impl Seat {
     /// Stops following. Nothing is passed on: a follower tries to lead after each wake,
     /// before it leaves.
     fn leave(&self) {
-        // Ordering: Relaxed, see `change`.
+        // Ordering: Relaxed; only the count changes.
         self.word.word().fetch_sub(1, Relaxed);
+    }
+}
+
+/// The seat, held. Given up when dropped: by the end of the lead, an error or a panic.
+struct Leader<'s>(&'s Seat);
+
+impl Drop for Leader<'_> {
+    fn drop(&mut self) {
+        self.0.hand_over();
     }
 }
 
 impl Core {
     /// Waits until there may be something to reap, then runs `take` before the next
-    /// thread is woken.
+    /// thread is woken. After an error nothing is taken.
     pub(crate) fn wait<R>(
         &self,
         timeout: Option<Duration>,
         take: impl FnOnce() -> R,
     ) -> Result<(Waited, R), EnterError> {
-        self.check_poison()?;
-        self.submit_owed()?;
         if !self.cq.is_empty() {
             return Ok((Waited::Maybe, take()));
         }
+        self.submit_owed()?;
         let deadline = Deadline::after(timeout);
         if !self.seat.join() && !self.follow(&deadline) {
             let waited = match deadline.left() {
@@ -107,10 +113,9 @@ impl Core {
             };
             return Ok((waited, take()));
         }
-        let led = self.lead(&deadline);
-        let taken = take();
-        self.seat.hand_over();
-        Ok((led?, taken))
+        let _leader = Leader(&self.seat);
+        let waited = self.lead(&deadline)?;
+        Ok((waited, take()))
     }
 
     /// Follows until it is this thread's turn to lead (true) or it need not wait any
@@ -138,6 +143,8 @@ impl Core {
         if !self.cq.is_empty() {
             return Ok(Waited::Maybe);
         }
+        // Another leader may have been told, and this thread woken, since the wait began.
+        self.check_poison()?;
         let request = Enter {
             min_complete: 1,
             flags: enter::GETEVENTS,

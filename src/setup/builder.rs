@@ -81,10 +81,10 @@ impl<'fd> Builder<'fd> {
         self.set(setup::HYBRID_IOPOLL)
     }
 
-    /// `ATTACH_WQ`: shares the SQPOLL thread of another ring of this process; for
-    /// both rings it then sleeps after the longer of their idle times. `ring`
-    /// must have SQPOLL if this one has. Without SQPOLL nothing is shared since
-    /// Linux 5.12, and only the file descriptor is checked.
+    /// `ATTACH_WQ`: before Linux 5.12, shares the worker threads of another ring of this
+    /// process; since then the kernel only checks the file descriptor. Not together with
+    /// SQPOLL: a shared SQPOLL thread takes 8 SQEs of each ring at a time and ends link
+    /// chains there, also those of the ring that is attached to.
     pub fn attach_wq<'ring>(self, ring: BorrowedFd<'ring>) -> Builder<'ring>
     where
         'fd: 'ring,
@@ -218,7 +218,7 @@ impl SqPoll {
     }
 
     /// `SQ_AFF`: the CPU on which the thread runs, by its number in
-    /// `/proc/cpuinfo`. Not together with [`Builder::attach_wq`].
+    /// `/proc/cpuinfo`.
     pub fn cpu(mut self, cpu: u32) -> Self {
         self.cpu = Some(cpu);
         self

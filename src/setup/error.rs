@@ -95,8 +95,7 @@ pub enum SetupError {
         /// `RLIMIT_NPROC`, if there is one.
         limit: Option<u64>,
     },
-    /// The file descriptor given to `attach_wq` is closed, is no ring, or is a
-    /// ring that has no SQPOLL thread to share.
+    /// The file descriptor given to `attach_wq` is closed, or is no ring.
     AttachWq {
         /// What the kernel said.
         errno: Errno,
@@ -249,8 +248,7 @@ impl fmt::Display for SetupError {
             }
             Self::AttachWq { errno } => write!(
                 f,
-                "attach_wq: not the open file descriptor of a ring that can be shared \
-                 ({errno}); with SQPOLL the other ring needs SQPOLL too"
+                "attach_wq: not the open file descriptor of a ring ({errno})"
             ),
             Self::RegisteredRingsFull => f.write_str(
                 "REGISTERED_FD_ONLY: this thread has 16 registered rings, the most there can be: \

@@ -1,6 +1,6 @@
 //! What the simulated kernel does.
 
-use super::{CompletionOrder, Faults, Head, Memory, Script, Simulation};
+use super::{CompletionOrder, Faults, Head, Memory, Most, Script, Simulation};
 use crate::abi::{Sqe, cqe_flags, enter, sq_flags, sqe_flags};
 use crate::ring::{Enter, Simulated};
 use crate::sync::atomic::{self, Ordering::SeqCst};
@@ -53,6 +53,7 @@ struct Shared {
 struct State {
     script: Script,
     faults: Faults,
+    most: Most,
     sq_head: u32,
     cq_tail: u32,
     backlog: VecDeque<Completion>,
@@ -159,12 +160,14 @@ impl Kernel {
             completions,
             script,
             faults,
+            most,
             ..
         } = simulation;
         let start = shape.start;
         let state = State {
             script,
             faults,
+            most,
             sq_head: start,
             cq_tail: start,
             backlog: VecDeque::new(),
@@ -380,9 +383,9 @@ impl Shared {
             (flags, res as u32)
         };
         let result = u64::from(low) | u64::from(high) << 32;
-        // A 32-byte CQE carries its user_data again, for the reader to compare.
-        self.memory
-            .set_cqe(slot, [user_data, result, user_data, result]);
+        // The second half of a 32-byte CQE tells that it is the second.
+        let words = [user_data, result, !user_data, !result];
+        self.memory.set_cqe(slot, words);
         state.cq_tail = state.cq_tail.wrapping_add(1);
         self.memory.set_cq_tail(state.cq_tail);
         true
@@ -475,7 +478,8 @@ impl Simulated for Kernel {
             }
             request.to_submit
         } else {
-            self.shared.consume(&mut state, request.to_submit)
+            let most = (state.most)(call);
+            self.shared.consume(&mut state, request.to_submit.min(most))
         };
         if request.flags & enter::GETEVENTS == 0 || submitted < request.to_submit {
             return Ok(submitted);

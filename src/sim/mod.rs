@@ -63,6 +63,7 @@ pub enum CompletionOrder {
 
 type Script = Box<dyn FnMut(&Sqe, &mut Fate<'_>) + Send>;
 type Faults = Box<dyn FnMut(u64) -> Option<Errno> + Send>;
+type Most = Box<dyn FnMut(u64) -> u32 + Send>;
 
 /// Settings of a simulated ring; made by [`Ring::simulated`].
 #[must_use = "nothing is made before build()"]
@@ -75,6 +76,7 @@ pub struct Simulation {
     completions: CompletionOrder,
     script: Script,
     faults: Faults,
+    most: Most,
 }
 
 impl Ring {
@@ -99,6 +101,7 @@ impl Ring {
             completions: CompletionOrder::Forward,
             script: Box::new(|_, fate| fate.complete(0)),
             faults: Box::new(|_| None),
+            most: Box::new(|_| u32::MAX),
         }
     }
 }
@@ -167,15 +170,25 @@ impl Simulation {
 
     /// What becomes of each operation: called once for each SQE, in order of submission,
     /// also for the NOPs that dropped slots became. A panic fails the operation with
-    /// EFAULT, and comes out of the call that had the kernel run.
+    /// EFAULT, and comes out of the call that had the kernel run. It runs in the middle of
+    /// an enter: it must not use the ring or the [`Kernel`].
     pub fn script(mut self, script: impl FnMut(&Sqe, &mut Fate<'_>) + Send + 'static) -> Self {
         self.script = Box::new(script);
         self
     }
 
-    /// Which calls of enter fail, by their number from 0, before they do anything.
+    /// Which calls of enter fail, by their number from 0, before they do anything. Must not
+    /// use the ring or the [`Kernel`].
     pub fn faults(mut self, faults: impl FnMut(u64) -> Option<Errno> + Send + 'static) -> Self {
         self.faults = Box::new(faults);
+        self
+    }
+
+    /// How many SQEs each call of enter takes at most, by its number from 0: the kernel
+    /// takes fewer than it is given when it runs out of memory on the way. Must not use the
+    /// ring or the [`Kernel`].
+    pub fn short_submits(mut self, most: impl FnMut(u64) -> u32 + Send + 'static) -> Self {
+        self.most = Box::new(most);
         self
     }
 
@@ -184,7 +197,7 @@ impl Simulation {
     /// # Panics
     ///
     /// If a number of entries is not a power of two, if there are fewer CQEs than SQEs, or
-    /// more SQEs than the kernel allows (32768).
+    /// more of either than the kernel allows (32768, 65536); if no pass is allowed.
     pub fn build(self) -> (Ring, Kernel) {
         let Shape {
             sq_entries,
@@ -197,6 +210,11 @@ impl Simulation {
             "{sq_entries} SQEs: not a power of two"
         );
         assert!(sq_entries <= 32768, "{sq_entries} SQEs: more than 32768");
+        assert!(cq_entries <= 65536, "{cq_entries} CQEs: more than 65536");
+        assert!(
+            self.max_passes != Some(0),
+            "a submit makes at least one pass"
+        );
         assert!(
             cq_entries.is_power_of_two(),
             "{cq_entries} CQEs: not a power of two"

@@ -298,7 +298,7 @@ impl Expected {
     }
 
     fn wait(&mut self) -> Result<Waited, EnterError> {
-        if self.is_owed {
+        if self.cq.is_empty() && self.is_owed {
             self.submit()?;
         }
         if !self.cq.is_empty() {

@@ -41,12 +41,12 @@ impl Entry {
         Self::new(cqe.user_data(), cqe.res(), cqe.flags())
     }
 
-    /// As it lies in memory.
+    /// The second half of a 32-byte CQE: the first as it lies in memory, inverted.
     fn words(&self) -> [u64; 2] {
         let mut result = [0; 8];
         result[..4].copy_from_slice(&self.res.to_ne_bytes());
         result[4..].copy_from_slice(&self.flags.to_ne_bytes());
-        [self.user_data, u64::from_ne_bytes(result)]
+        [!self.user_data, !u64::from_ne_bytes(result)]
     }
 }
 
