@@ -164,6 +164,10 @@ impl Harness {
             (Some(2), _) => Err(format!("{model}: {}", text.trim())),
             // No model sends SIGKILL: the machine ran out of memory.
             (_, Some(9)) => Err(format!("{model}: killed from outside")),
+            // loom gave up on an execution: it has found nothing.
+            _ if text.contains("exceeded maximum number of branches") => {
+                Err(format!("{model}: too many branches for loom"))
+            }
             _ => Ok(Verdict::Failed(text)),
         }
     }
