@@ -30,6 +30,9 @@ impl CqQueue {
                 return (head, filled);
             }
             // The head that was seen is a lap behind the tail: another reaper has moved it.
+            if cfg!(ringway_loom) {
+                assert!(filled as i32 > 0, "rule C1: a tail older than its head");
+            }
             reached("lap seen");
         }
     }
