@@ -32,6 +32,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// A worker: pops, prepares, pushes. Ends when nobody is left to give it work.
 fn worker(sq: &Sq, work: &Mutex<Receiver<Box<Op>>>, notices: &Sender<()>) -> io::Result<()> {
+    // One worker waits for work, the others wait for their turn to.
     let take = || work.lock().unwrap_or_else(PoisonError::into_inner).recv();
     while let Ok(op) = take() {
         let mut slot = sq.pop().ok_or(io::Error::other("no SQE is free"))?;
@@ -81,10 +82,7 @@ fn next_cqe(cq: &Cq) -> Result<Cqe, EnterError> {
         match cq.wait_reap(&mut cqe, None) {
             Ok(0) => {}
             Ok(_) => return Ok(cqe[0]),
-            Err(EnterError::Busy | EnterError::Interrupted) => match cq.reap() {
-                Some(cqe) => return Ok(cqe),
-                None => thread::sleep(PAUSE),
-            },
+            Err(EnterError::Busy | EnterError::Interrupted) => thread::sleep(PAUSE),
             Err(error) => return Err(error),
         }
     }

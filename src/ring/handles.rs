@@ -42,7 +42,8 @@ impl Ring {
 
     /// Posts a completion with this `user_data`, so that a waiting thread returns, or
     /// the next to wait does not block. Whoever reaps it knows it by the `user_data`; its
-    /// result is 0. To stop `n` waiting threads, post `n`.
+    /// result is 0. To stop `n` waiting threads, post `n`, and let each reap one at a time
+    /// or post again what it took too many.
     ///
     /// Any thread. Needs no slot on Linux 6.13 and later (a message to the ring, see
     /// `io_uring_register_sync_msg(3)`); before, it goes through the submission queue as
@@ -100,6 +101,10 @@ pub struct Sq {
 impl Sq {
     /// A free SQE, or `None` when there is none: all are owned by other threads, pushed,
     /// or published and not yet taken by the kernel. Submit, and pop again.
+    ///
+    /// The kernel gives SQEs back when it has taken all that one enter gave it, which may be
+    /// after the first of them have completed: a program that has `n` operations in flight
+    /// and never wants `None` needs more than `n` SQEs.
     ///
     /// Lock-free, never enters the kernel.
     #[inline(always)]

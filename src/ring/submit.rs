@@ -91,6 +91,12 @@ impl fmt::Display for EnterError {
 
 impl std::error::Error for EnterError {}
 
+impl From<EnterError> for std::io::Error {
+    fn from(error: EnterError) -> Self {
+        std::io::Error::other(error)
+    }
+}
+
 /// The holder's role. Lost in a panic (a simulated kernel runs the user's code), it
 /// leaves the debt behind, so that others go on.
 struct Role<'s>(&'s AtomicU64);

@@ -1,9 +1,8 @@
 //! A folder to copy in, the program that copies, and what to compare afterwards.
 
-use std::env;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -37,16 +36,6 @@ pub fn program() -> &'static Path {
         assert!(build.status().expect("run cargo").success());
         target.join(profile).join("examples/cp")
     })
-}
-
-/// Says that a test did not test anything.
-pub fn skip(test: &str, reason: &str) {
-    let line = format!("skipped: {test}: {reason}\n");
-    eprint!("{line}");
-    if let Some(list) = env::var_os("RINGWAY_SKIPPED") {
-        let mut list = OpenOptions::new().append(true).open(list).unwrap();
-        list.write_all(line.as_bytes()).unwrap();
-    }
 }
 
 /// Calls again and again, until there is an answer.

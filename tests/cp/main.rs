@@ -2,6 +2,8 @@
 //! behind.
 
 mod bench;
+#[path = "../child/mod.rs"]
+mod child;
 mod copies;
 mod refusals;
 mod steps;

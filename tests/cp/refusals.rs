@@ -9,7 +9,8 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::bench::{Bench, fifo, noise, program, skip, start, wait_for, writer};
+use crate::bench::{Bench, fifo, noise, program, start, wait_for, writer};
+use crate::child::skip;
 
 #[test]
 fn refusals() {
