@@ -23,7 +23,7 @@ pub const MODELS: &[Model] = &[
         aims: &["NO_BATON"],
         bound: Some(2),
         witnesses: &["follower sleeps", "follower leads"],
-        floor: 98_000,
+        floor: 55_000,
         ..Model::new("leader_reaps_first", || two_waiters(wait_reap))
     },
     Model {
