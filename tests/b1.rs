@@ -191,11 +191,12 @@ fn stress() {
             for turn in 0..runs {
                 let order = [Order::Any, Order::Claim][turn as usize % 2];
                 run(make(entries, order), NOPS, 1);
+                let done = turn + 1;
+                if done % 100 == 0 || done == runs {
+                    let elapsed = start.elapsed();
+                    eprintln!("{done} of {runs} runs, {entries} entries{name}: {elapsed:.1?}");
+                }
             }
-            eprintln!(
-                "{runs} runs, {entries} entries{name}: {:.1?}",
-                start.elapsed()
-            );
         }
     }
 }
