@@ -10,10 +10,7 @@ use super::edges;
 use crate::abi::{Cqe, Sqe, cqe_flags};
 use crate::mapping::{CqeSize, Pointers};
 use crate::sync::UnsafeCell;
-use crate::sync::atomic::{
-    AtomicU32, AtomicU64,
-    Ordering::{self, Relaxed},
-};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
@@ -291,7 +288,7 @@ impl CqView {
         };
         // Ordering: Relaxed; the tail was acquired before, the CAS on the head says
         // afterwards whether the words were still ours to read (rule C2).
-        words.map(|word| word.load(Ordering::Relaxed))
+        words.map(|word| word.load(Relaxed))
     }
 
     /// The 16 bytes in a slot, as they are now: perhaps overwritten (rule C2).
