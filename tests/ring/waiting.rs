@@ -108,8 +108,8 @@ fn sqpoll_wakes_for_every_submission() {
 #[test]
 #[ignore = "minutes: cargo xtask stress"]
 fn stress_sqpoll_near_idle() {
-    near_idle(Order::Any, 60_000);
-    near_idle(Order::Claim, 60_000);
+    near_idle(Order::Any, 10_000);
+    near_idle(Order::Claim, 10_000);
 }
 
 fn near_idle(order: Order, rounds: u64) {

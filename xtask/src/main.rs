@@ -30,7 +30,7 @@ cargo xtask COMMAND
        [--jobs N]         edges at a time (default: one per CPU)
        [--limit SECONDS]  time limit of one model (default: 300)
        [--skip-control]   do not first check that the models pass as they are
-  stress [--runs N]       the shared ring on the real kernel, N runs (default: 1000), debug and release
+  stress [--runs N]       the shared ring on the real kernel, N runs (default: 1000) over all kinds of ring, debug and release
   stress --wrap           the real ring past 2^32 entries
   fuzz [TARGET]           every fuzz target, or TARGET; needs nightly and cargo-fuzz
        [--seconds N]      time for each target (default: 60)
