@@ -129,32 +129,31 @@ fn reap_reap_post() {
     assert_eq!(ring.cq().ready(), 0);
 }
 
+/// What one batch of up to `N` brings.
+fn reap_up_to<const N: usize>(cq: &Cq) -> Vec<u64> {
+    let mut out = [Default::default(); N];
+    let count = cq.reap_batch(&mut out);
+    out[..count].iter().map(|cqe| cqe.user_data()).collect()
+}
+
 /// Two reapers of two at a time.
 fn batch_batch_post() {
     let (ring, kernel) = simulated(1, Any).cq_entries(2).build();
     let (one, two) = (ring.cq(), ring.cq());
     kernel.post(1, 101, 0);
     let post = kernel.clone();
-    let reap_two = |cq: &Cq| {
-        let mut out = [Default::default(); 2];
-        let count = cq.reap_batch(&mut out);
-        out[..count]
-            .iter()
-            .map(|cqe| cqe.user_data())
-            .collect::<Vec<u64>>()
-    };
-    let other = loom::thread::spawn(move || reap_two(&two));
+    let other = loom::thread::spawn(move || reap_up_to::<2>(&two));
     let poster = loom::thread::spawn(move || {
         post.post(2, 102, 0);
         post.post(3, 103, 0);
     });
-    let mine = reap_two(&one);
+    let mine = reap_up_to::<2>(&one);
     let theirs = other.join().unwrap();
     poster.join().unwrap();
     if !mine.is_empty() && !theirs.is_empty() {
         witness("both reaped");
     }
-    let mut all = [mine, theirs, reap_two(&one), reap_two(&one)].concat();
+    let mut all = [mine, theirs, reap_up_to::<2>(&one), reap_up_to::<2>(&one)].concat();
     all.sort_unstable();
     assert_eq!(all, [1, 2, 3]);
 }
@@ -166,23 +165,15 @@ fn reap_more_than_fits() {
     let (one, two) = (ring.cq(), ring.cq());
     kernel.post(1, 101, 0);
     let post = kernel.clone();
-    let reap_four = |cq: &Cq| {
-        let mut out = [Default::default(); 4];
-        let count = cq.reap_batch(&mut out);
-        out[..count]
-            .iter()
-            .map(|cqe| cqe.user_data())
-            .collect::<Vec<u64>>()
-    };
-    let other = loom::thread::spawn(move || reap_four(&two));
+    let other = loom::thread::spawn(move || reap_up_to::<4>(&two));
     let poster = loom::thread::spawn(move || post.post(2, 102, 0));
-    let mine = reap_four(&one);
+    let mine = reap_up_to::<4>(&one);
     let theirs = other.join().unwrap();
     poster.join().unwrap();
     if !mine.is_empty() && !theirs.is_empty() {
         witness("both reaped");
     }
-    let mut all = [mine, theirs, reap_four(&one)].concat();
+    let mut all = [mine, theirs, reap_up_to::<4>(&one)].concat();
     all.sort_unstable();
     assert_eq!(all, [1, 2]);
 }
