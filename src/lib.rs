@@ -52,6 +52,7 @@
 //! From top to bottom; nothing knows what stands above it.
 //!
 //! - `prep`: what an operation is: one `unsafe prep_*` for each
+//! - `register`: what a ring knows beforehand: files, buffers, limits
 //! - `sim`: a simulated kernel, to test what is built on ringway (feature `sim`)
 //! - `ring`: the protocol, and the queues that follow it
 //! - `setup`, `mapping`, `syscall`: how a ring comes to be
@@ -62,8 +63,11 @@
 compile_error!("io_uring is an interface of Linux");
 
 mod abi;
+mod flags;
 mod mapping;
 pub mod prep;
+#[cfg(not(ringway_loom))]
+pub mod register;
 mod ring;
 mod setup;
 #[cfg(any(feature = "sim", ringway_loom))]

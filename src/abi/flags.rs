@@ -1,4 +1,4 @@
-//! The flag families: one module each.
+//! The flag families of the ring: one module each.
 
 /// `IOSQE_*`, the SQE's `flags`.
 pub(crate) mod sqe_flags {
@@ -11,7 +11,7 @@ pub(crate) mod sqe_flags {
     pub(crate) const CQE_SKIP_SUCCESS: u8 = 1 << 6;
 }
 
-/// `IORING_CQE_F_*`, the CQE's `flags`. `BIG` is `IORING_CQE_F_32`, which is no Rust
+/// `IORING_CQE_F_*` and `IORING_CQE_*`, the CQE's `flags`. `BIG` is `IORING_CQE_F_32`, which is no Rust
 /// name. From `BUFFER_SHIFT` upwards: the id of the provided buffer.
 pub(crate) mod cqe_flags {
     pub(crate) const BUFFER: u32 = 1;
@@ -100,50 +100,12 @@ pub(crate) mod off {
     pub(crate) const SQ_RING: u64 = 0;
     pub(crate) const CQ_RING: u64 = 1 << 27;
     pub(crate) const SQES: u64 = 1 << 28;
+    pub(crate) const PBUF_RING: u64 = 1 << 31;
+    pub(crate) const PBUF_SHIFT: u64 = 16;
+    pub(crate) const MMAP_MASK: u64 = 0xf8000000;
 }
 
-/// `IORING_TIMEOUT_*` and `IORING_LINK_TIMEOUT_UPDATE`, in `op_flags`.
-pub(crate) mod timeout {
-    pub(crate) const ABS: u32 = 1;
-    pub(crate) const UPDATE: u32 = 1 << 1;
-    pub(crate) const BOOTTIME: u32 = 1 << 2;
-    pub(crate) const REALTIME: u32 = 1 << 3;
-    pub(crate) const ETIME_SUCCESS: u32 = 1 << 5;
-    pub(crate) const MULTISHOT: u32 = 1 << 6;
-    pub(crate) const IMMEDIATE_ARG: u32 = 1 << 7;
-    pub(crate) const LINK_UPDATE: u32 = 1 << 4;
-}
-
-/// `IORING_FSYNC_*`, in `op_flags`.
-pub(crate) mod fsync {
-    pub(crate) const DATASYNC: u32 = 1;
-}
-
-/// `IORING_POLL_*` and `IORING_POLL_ADD_*`, in `len`.
-pub(crate) mod poll {
-    pub(crate) const MULTI: u32 = 1;
-    pub(crate) const UPDATE_EVENTS: u32 = 1 << 1;
-    pub(crate) const UPDATE_USER_DATA: u32 = 1 << 2;
-    pub(crate) const LEVEL: u32 = 1 << 3;
-}
-
-/// `IORING_ASYNC_CANCEL_*`, in `op_flags`.
-pub(crate) mod cancel {
-    pub(crate) const ALL: u32 = 1;
-    pub(crate) const FD: u32 = 1 << 1;
-    pub(crate) const ANY: u32 = 1 << 2;
-    pub(crate) const FD_FIXED: u32 = 1 << 3;
-    pub(crate) const USERDATA: u32 = 1 << 4;
-    pub(crate) const OP: u32 = 1 << 5;
-}
-
-/// `IORING_NOP_*`, in `op_flags`.
-pub(crate) mod nop {
-    pub(crate) const INJECT_RESULT: u32 = 1;
-    pub(crate) const CQE32: u32 = 1 << 5;
-}
-
-/// `IO_URING_OP_SUPPORTED`, in the `flags` of a probe's entry.
+/// `IO_URING_OP_*`, in the `flags` of a probe's entry.
 pub(crate) mod probe {
     pub(crate) const SUPPORTED: u16 = 1;
 }

@@ -1,5 +1,5 @@
-//! What `io_uring_register(2)` does: `IORING_REGISTER_*` without `REGISTER_`, and
-//! `IORING_UNREGISTER_*` as it is.
+//! What `io_uring_register(2)` does: `IORING_REGISTER_*`, and `IORING_*` for what
+//! unregisters.
 
 pub(crate) const BUFFERS: u32 = 0;
 pub(crate) const UNREGISTER_BUFFERS: u32 = 1;

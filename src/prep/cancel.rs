@@ -1,29 +1,17 @@
 //! Cancelling.
 
-use std::ops::BitOr;
-
 use super::Target;
 use crate::abi::{self, Sqe, op, sqe_flags};
+use crate::flags::flags;
 
-/// Flags of [`Sqe::prep_cancel64`] and [`Sqe::prep_cancel_fd`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CancelFlags(u32);
-
-impl CancelFlags {
-    /// The first operation that matches.
-    pub const NONE: Self = Self(0);
-    /// All operations that match. Linux 5.19.
-    pub const ALL: Self = Self(abi::cancel::ALL);
-    /// All operations of the ring, those of other threads included; what they are
-    /// matched by is not looked at. Linux 5.19.
-    pub const ANY: Self = Self(abi::cancel::ANY);
-}
-
-impl BitOr for CancelFlags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+flags! {
+    /// Flags of [`Sqe::prep_cancel64`] and [`Sqe::prep_cancel_fd`].
+    CancelFlags: u32 {
+        /// All operations that match. Linux 5.19.
+        ALL = abi::cancel::ALL,
+        /// All operations of the ring, those of other threads included; what they are
+        /// matched by is not looked at. Linux 5.19.
+        ANY = abi::cancel::ANY,
     }
 }
 

@@ -1,28 +1,17 @@
 //! Opening, closing and syncing files.
 
 use std::ffi::c_char;
-use std::ops::BitOr;
 use std::os::fd::RawFd;
 
 use super::{Dir, Target, address};
 use crate::abi::{self, Sqe, op};
+use crate::flags::flags;
 
-/// Flags of [`Sqe::prep_fsync`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FsyncFlags(u32);
-
-impl FsyncFlags {
-    /// Data and metadata, as fsync(2).
-    pub const NONE: Self = Self(0);
-    /// Data, and only the metadata that reading it back needs, as fdatasync(2).
-    pub const DATASYNC: Self = Self(abi::fsync::DATASYNC);
-}
-
-impl BitOr for FsyncFlags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+flags! {
+    /// Flags of [`Sqe::prep_fsync`].
+    FsyncFlags: u32 {
+        /// Data, and only the metadata that reading it back needs, as fdatasync(2).
+        DATASYNC = abi::fsync::DATASYNC,
     }
 }
 

@@ -8,9 +8,24 @@
 //! |---|---|
 //! | reading and writing | [`prep_read`](Sqe::prep_read), [`prep_write`](Sqe::prep_write), [`prep_readv`](Sqe::prep_readv), [`prep_readv2`](Sqe::prep_readv2), [`prep_writev`](Sqe::prep_writev), [`prep_writev2`](Sqe::prep_writev2) |
 //! | files | [`prep_openat`](Sqe::prep_openat), [`prep_close`](Sqe::prep_close), [`prep_fsync`](Sqe::prep_fsync) |
-//! | time | [`prep_timeout`](Sqe::prep_timeout) |
+//! | opening files |  |
+//! | metadata of files |  |
+//! | extended attributes |  |
+//! | names of files |  |
+//! | splicing, pipes |  |
+//! | the table of registered files |  |
+//! | provided buffers |  |
+//! | sockets |  |
+//! | sending |  |
+//! | receiving |  |
 //! | readiness | [`prep_poll_add`](Sqe::prep_poll_add), [`prep_poll_multishot`](Sqe::prep_poll_multishot), [`prep_poll_remove`](Sqe::prep_poll_remove) |
+//! | epoll |  |
+//! | time | [`prep_timeout`](Sqe::prep_timeout) |
 //! | cancelling | [`prep_cancel64`](Sqe::prep_cancel64), [`prep_cancel_fd`](Sqe::prep_cancel_fd) |
+//! | messages to rings |  |
+//! | futexes |  |
+//! | processes |  |
+//! | commands |  |
 //! | nothing | [`prep_nop`](Sqe::prep_nop) |
 //!
 //! # A prep resets everything
@@ -75,19 +90,34 @@
 
 use crate::abi::Sqe;
 
+mod buf;
 mod cancel;
+mod cmd;
+mod dir;
+mod epoll;
 mod file;
+mod fixed;
+mod futex;
+mod msg;
 mod nop;
+mod open;
 mod poll;
+mod process;
+mod recv;
 mod rw;
+mod send;
 mod setters;
+mod socket;
+mod splice;
+mod stat;
 mod target;
 mod time;
+mod xattr;
 
 pub use cancel::CancelFlags;
 pub use file::FsyncFlags;
 pub use rw::{CURRENT_POSITION, RwFlags};
-pub use target::{Dir, Fixed, Target};
+pub use target::{Dir, Direct, Fixed, Target};
 pub use time::{TimeoutFlags, Timespec};
 
 impl Sqe {

@@ -1,39 +1,27 @@
 //! Reading and writing.
 
-use std::ops::BitOr;
-
 use super::{Target, address};
 use crate::abi::{Sqe, op};
+use crate::flags::flags;
 
 /// The offset that means "at the file's own position, and advance it", as read(2)
 /// and write(2) do. Operations that run at the same time share that one position.
 /// Linux 5.6.
 pub const CURRENT_POSITION: u64 = u64::MAX;
 
-/// Flags of one read or write (`RWF_*`). See `preadv2(2)`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RwFlags(u32);
-
-impl RwFlags {
-    /// No flag.
-    pub const NONE: Self = Self(0);
-    /// Polls for completion where the device can. Needs an `IOPOLL` ring.
-    pub const HIPRI: Self = Self(libc::RWF_HIPRI.cast_unsigned());
-    /// The data of this write is on stable storage when it completes.
-    pub const DSYNC: Self = Self(libc::RWF_DSYNC.cast_unsigned());
-    /// The data and metadata of this write are on stable storage when it completes.
-    pub const SYNC: Self = Self(libc::RWF_SYNC.cast_unsigned());
-    /// Ends in `EAGAIN` instead of waiting.
-    pub const NOWAIT: Self = Self(libc::RWF_NOWAIT.cast_unsigned());
-    /// Writes at the end of the file, whatever the offset.
-    pub const APPEND: Self = Self(libc::RWF_APPEND.cast_unsigned());
-}
-
-impl BitOr for RwFlags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+flags! {
+    /// Flags of one read or write (`RWF_*`). See `preadv2(2)`.
+    RwFlags: u32 {
+        /// Polls for completion where the device can. Needs an `IOPOLL` ring.
+        HIPRI = libc::RWF_HIPRI.cast_unsigned(),
+        /// The data of this write is on stable storage when it completes.
+        DSYNC = libc::RWF_DSYNC.cast_unsigned(),
+        /// The data and metadata of this write are on stable storage when it completes.
+        SYNC = libc::RWF_SYNC.cast_unsigned(),
+        /// Ends in `EAGAIN` instead of waiting.
+        NOWAIT = libc::RWF_NOWAIT.cast_unsigned(),
+        /// Writes at the end of the file, whatever the offset.
+        APPEND = libc::RWF_APPEND.cast_unsigned(),
     }
 }
 

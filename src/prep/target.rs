@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-use crate::abi::{Sqe, sqe_flags};
+use crate::abi::{self, Sqe, sqe_flags};
 
 /// An index into the ring's table of registered files.
 ///
@@ -72,6 +72,37 @@ impl From<Fixed> for Target<'_> {
             sqe_flags: sqe_flags::FIXED_FILE,
             lifetime: PhantomData,
         }
+    }
+}
+
+/// Where a new file goes, for the operations that make one without a descriptor: a place
+/// in the ring's table of registered files. Their names end in `_direct`.
+///
+/// The table must have been registered, and the operation gives the file no descriptor:
+/// it is reached as [`Fixed`], and closed by
+/// [`prep_close_direct`](Sqe::prep_close_direct). See
+/// `io_uring_register_files_sparse(3)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Direct(u32);
+
+impl Direct {
+    /// A free place of the kernel's choice, whose index is the operation's result;
+    /// `ENFILE` when there is none. Linux 5.19; see
+    /// `io_uring_register_file_alloc_range(3)`.
+    pub const ALLOC: Self = Self(abi::file_index::ALLOC);
+
+    /// This place; what was in it is replaced. The operation's result is 0; `EINVAL` for
+    /// an index outside the table, `ENXIO` without a table.
+    pub const fn at(index: Fixed) -> Self {
+        // The field holds one more than the index. No table is so large that what is cut
+        // here would be inside it.
+        let last = i32::MAX.cast_unsigned();
+        Self(if index.0 < last { index.0 } else { last } + 1)
+    }
+
+    #[inline(always)]
+    pub(super) fn field(self) -> u32 {
+        self.0
     }
 }
 

@@ -1,10 +1,10 @@
 //! Timeouts.
 
-use std::ops::BitOr;
 use std::time::Duration;
 
 use super::address;
 use crate::abi::{self, Sqe, op};
+use crate::flags::flags;
 
 /// A time as the kernel takes it (`struct __kernel_timespec`): a duration, or a moment
 /// counted from where its clock started.
@@ -31,31 +31,20 @@ impl From<Duration> for Timespec {
     }
 }
 
-/// Flags of [`Sqe::prep_timeout`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TimeoutFlags(u32);
-
-impl TimeoutFlags {
-    /// Relative to now, on `CLOCK_MONOTONIC`, once.
-    pub const NONE: Self = Self(0);
-    /// The time is a moment on the clock, not a duration.
-    pub const ABS: Self = Self(abi::timeout::ABS);
-    /// `CLOCK_BOOTTIME`: counts while the machine sleeps. Linux 5.15.
-    pub const BOOTTIME: Self = Self(abi::timeout::BOOTTIME);
-    /// `CLOCK_REALTIME`. Linux 5.15.
-    pub const REALTIME: Self = Self(abi::timeout::REALTIME);
-    /// Expiry does not break a chain. `res` is `ETIME` still. Linux 5.16.
-    pub const ETIME_SUCCESS: Self = Self(abi::timeout::ETIME_SUCCESS);
-    /// Expires again and again; `count` is the number of times, 0 for no end.
-    /// Linux 6.4.
-    pub const MULTISHOT: Self = Self(abi::timeout::MULTISHOT);
-}
-
-impl BitOr for TimeoutFlags {
-    type Output = Self;
-
-    fn bitor(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+flags! {
+    /// Flags of [`Sqe::prep_timeout`].
+    TimeoutFlags: u32 {
+        /// The time is a moment on the clock, not a duration.
+        ABS = abi::timeout::ABS,
+        /// `CLOCK_BOOTTIME`: counts while the machine sleeps. Linux 5.15.
+        BOOTTIME = abi::timeout::BOOTTIME,
+        /// `CLOCK_REALTIME`. Linux 5.15.
+        REALTIME = abi::timeout::REALTIME,
+        /// Expiry does not break a chain. `res` is `ETIME` still. Linux 5.16.
+        ETIME_SUCCESS = abi::timeout::ETIME_SUCCESS,
+        /// Expires again and again; `count` is the number of times, 0 for no end.
+        /// Linux 6.4.
+        MULTISHOT = abi::timeout::MULTISHOT,
     }
 }
 

@@ -232,6 +232,20 @@ impl Cq {
         self.core.wait(timeout, || ()).map(|(waited, ())| waited)
     }
 
+    /// The next completion, waited for; `None` when the timeout has passed (`None` as the
+    /// timeout: no limit). On a ring that threads share it is whichever comes next, of
+    /// whichever thread's operation.
+    ///
+    /// Waits as [`Cq::wait`], and goes on waiting when another thread was faster. On an
+    /// IOPOLL ring without anything in flight that is a busy loop.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cq::wait`].
+    pub fn wait_one(&self, timeout: Option<Duration>) -> Result<Option<Cqe>, EnterError> {
+        self.core.wait_one(timeout)
+    }
+
     /// Waits as [`Cq::wait`], reaps as [`Cq::reap_batch`], then lets the next thread
     /// wait: one completion wakes at most two threads, however many wait. 0 means
     /// nothing came: another thread was faster, or the timeout passed.

@@ -29,7 +29,7 @@ use std::time::Duration;
 /// Dropping it closes the ring, which does not wait for operations in flight; see
 /// [`Ring`].
 pub struct Local {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
     thread: PhantomData<*mut ()>,
 }
 
@@ -136,6 +136,15 @@ impl Local {
     ) -> Result<usize, EnterError> {
         let reap = || self.core.reap_batch(out);
         self.core.wait(timeout, reap).map(|(_, count)| count)
+    }
+
+    /// The next completion, waited for; see [`Cq::wait_one`](super::Cq::wait_one).
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::wait`].
+    pub fn wait_one(&self, timeout: Option<Duration>) -> Result<Option<Cqe>, EnterError> {
+        self.core.wait_one(timeout)
     }
 
     /// The oldest completion, or `None` when there is none. Never blocks.
@@ -251,7 +260,7 @@ impl fmt::Debug for Waker {
 /// own it, but takes no operations. A ring that cannot be enabled is closed.
 #[must_use = "a disabled ring does nothing until it is enabled"]
 pub struct Disabled {
-    opened: Opened,
+    pub(crate) opened: Opened,
 }
 
 impl Disabled {

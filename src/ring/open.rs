@@ -3,7 +3,7 @@
 use super::kernel::{Kernel, Real};
 use super::local::{Disabled, Local};
 use super::{Core, Ring};
-use crate::setup::{Builder, Features, Mode, Opened, Probe, SetupError};
+use crate::setup::{Builder, Features, Mode, Opened, Probe, RingFd, SetupError};
 use crate::sync::ReadMarks;
 use crate::syscall::Errno;
 use std::os::fd::BorrowedFd;
@@ -99,16 +99,18 @@ impl Core {
     }
 
     pub(super) fn probe(&self) -> Result<Probe, Errno> {
-        match &self.kernel {
-            Kernel::Real(real) => crate::setup::probe(&real.fd),
-            #[cfg(feature = "sim")]
-            Kernel::Simulated(_) => Err(Errno::from_raw(libc::ENXIO)),
-        }
+        let fd = self.ring_fd().ok_or(Errno::from_raw(libc::ENXIO))?;
+        crate::setup::probe(fd)
     }
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.ring_fd().and_then(RingFd::borrow)
+    }
+
+    /// `None` for a simulated ring.
+    pub(crate) fn ring_fd(&self) -> Option<&RingFd> {
         match &self.kernel {
-            Kernel::Real(real) => real.fd.borrow(),
+            Kernel::Real(real) => Some(&real.fd),
             #[cfg(feature = "sim")]
             Kernel::Simulated(_) => None,
         }

@@ -172,6 +172,23 @@ impl Core {
             .or_else(|| if self.flush() { self.cq.pop() } else { None })
     }
 
+    /// One CQE, waited for. `None` when the timeout has passed.
+    pub(crate) fn wait_one(&self, timeout: Option<Duration>) -> Result<Option<Cqe>, EnterError> {
+        let deadline = Deadline::after(timeout);
+        loop {
+            if let Some(cqe) = self.reap() {
+                return Ok(Some(cqe));
+            }
+            let left = deadline.left();
+            if left == Some(Duration::ZERO) {
+                return Ok(None);
+            }
+            if let (_, Some(cqe)) = self.wait(left, || self.reap())? {
+                return Ok(Some(cqe));
+            }
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn reap_batch(&self, out: &mut [Cqe]) -> usize {
         match self.cq.pop_batch(out) {

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use ringway::{SetupError, Unavailable};
+use ringway::{Ring, SetupError, Unavailable};
 
 const CHILD: &str = "RINGWAY_TEST_CHILD";
 
@@ -46,6 +46,36 @@ pub fn skip(test: &str, reason: &str) {
         let file = fs::File::options().append(true).create(true).open(file);
         let _ = file.and_then(|mut file| file.write_all(line.as_bytes()));
     }
+}
+
+/// Says, at the end of a test that has checked what it does, that an opcode was tried on
+/// the real kernel: `OP_SPLICE`, `REGISTER_FILES`, `UNREGISTER_FILES`; the header's names
+/// without `IORING_`. `cargo xtask abi --tried` lists them.
+pub fn tried(what: &str) {
+    told(&format!("tried\t{what}\t\n"));
+}
+
+/// As [`skip`], for a test of an opcode that cannot be tried here.
+pub fn untried(what: &str, reason: &str) {
+    skip(what, reason);
+    told(&format!("skipped\t{what}\t{reason}\n"));
+}
+
+fn told(line: &str) {
+    if let Some(file) = env::var_os("RINGWAY_TRIED") {
+        let file = fs::File::options().append(true).create(true).open(file);
+        let told = file.and_then(|mut file| file.write_all(line.as_bytes()));
+        told.expect("write to the file that RINGWAY_TRIED names");
+    }
+}
+
+/// Whether the kernel has the opcode; says so if not.
+pub fn knows(ring: &Ring, op: u8, what: &str) -> bool {
+    let knows = ring.probe().expect("a probe").supports(op);
+    if !knows {
+        untried(what, "this kernel does not have it");
+    }
+    knows
 }
 
 /// Whether the running kernel is at least this version.

@@ -1,7 +1,6 @@
 //! Cancelling.
 
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 
 use ringway::prep::{CancelFlags, Fixed, Target};
 
@@ -126,7 +125,7 @@ fn by_fixed_file() {
     let ring = ring();
     let (reader, _writer) = io::pipe().unwrap();
     let (another, mut writer) = io::pipe().unwrap();
-    register_files(&ring, &[another.as_raw_fd(), reader.as_raw_fd()]);
+    register_files(&ring, &[Some(another.as_fd()), Some(reader.as_fd())]);
     start_read(&ring, Fixed(1), 1);
     start_read(&ring, Fixed(0), 2);
     start(&ring, |sqe| {

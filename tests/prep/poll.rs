@@ -1,7 +1,6 @@
 //! Waiting for readiness.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsRawFd;
 
 use ringway::prep::{CancelFlags, Fixed};
 
@@ -99,7 +98,7 @@ fn remove_finds_polls_only() {
 fn fixed_files() {
     let ring = ring();
     let (reader, mut writer) = io::pipe().unwrap();
-    register_files(&ring, &[-1, reader.as_raw_fd()]);
+    register_files(&ring, &[None, Some(reader.as_fd())]);
     start(&ring, |sqe| {
         // SAFETY: the ring holds the file.
         unsafe { sqe.prep_poll_multishot(Fixed(1), POLLIN) }

@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, Write};
-use std::os::fd::AsRawFd;
 
 use ringway::prep::{CURRENT_POSITION, Fixed, RwFlags, Target};
 
@@ -250,7 +249,7 @@ fn vectors_fail() {
 fn fixed_files() {
     let ring = ring();
     let (path, file) = file("fixed_files", b"0123456789");
-    register_files(&ring, &[-1, -1, file.as_raw_fd()]);
+    register_files(&ring, &[None, None, Some(file.as_fd())]);
     drop(file);
 
     let got = run(&ring, |sqe| {

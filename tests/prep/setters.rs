@@ -160,15 +160,8 @@ fn descriptors_are_looked_up_at_the_start() {
 fn personality_must_be_registered() {
     let ring = ring();
     assert_eq!(run(&ring, |sqe| nop(sqe).personality(9)), Err(libc::EINVAL));
-    let id = register_personality(&ring);
+    let id = ring.registrar().register_personality().unwrap();
     assert_eq!(run(&ring, |sqe| nop(sqe).personality(id)), Ok(0));
-}
-
-/// Registers the credentials of this thread.
-fn register_personality(ring: &Ring) -> u16 {
-    const REGISTER_PERSONALITY: u32 = 9;
-    let id = register(ring, REGISTER_PERSONALITY, &[]);
-    u16::try_from(id).unwrap()
 }
 
 /// Takes another effective user for this thread only.
@@ -193,7 +186,7 @@ fn personality_is_who_opens() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     let path = c_path(&path);
     become_user(65534);
-    let nobody = register_personality(&ring);
+    let nobody = ring.registrar().register_personality().unwrap();
     become_user(0);
     let open_as = |id| {
         run(&ring, |sqe| {

@@ -1,0 +1,1 @@
+//! Buffers that the kernel picks from, provided by operations.

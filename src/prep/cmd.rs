@@ -1,0 +1,1 @@
+//! Commands to a device or a socket.

@@ -1,0 +1,1 @@
+//! Directories: names of files.

@@ -1,0 +1,1 @@
+//! The ring's table of registered files.

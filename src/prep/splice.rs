@@ -1,0 +1,1 @@
+//! Moving data between pipes and files, and making pipes.
