@@ -10,15 +10,23 @@ use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, AtomicU64};
 
-/// How the CQ's memory is cut into CQEs.
+/// How a queue's memory is cut into entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CqeSize {
-    /// 16 bytes each.
+pub(crate) enum EntrySize {
+    /// SQEs of 64 bytes, CQEs of 16.
     Small,
-    /// 32 bytes each: `CQE32`.
+    /// Twice that: `SQE128`, `CQE32`.
     Big,
-    /// Slots of 16 bytes, some CQEs taking two: `CQE_MIXED`.
+    /// Slots of the small size, some entries taking two: `SQE_MIXED`, `CQE_MIXED`.
     Mixed,
+}
+
+impl EntrySize {
+    /// From slots to units of the small size.
+    #[inline(always)]
+    pub(crate) fn shift(self) -> u32 {
+        u32::from(self == EntrySize::Big)
+    }
 }
 
 /// Where each shared field lies. What may be done with it is `ring`'s to say.
@@ -30,18 +38,17 @@ pub(crate) struct Pointers {
     pub(crate) sq_dropped: NonNull<AtomicU32>,
     /// `sq_entries` indices; `None` with `NO_SQARRAY`.
     pub(crate) sq_array: Option<NonNull<AtomicU32>>,
-    /// `sq_entries * sqe_stride` units of 64 bytes.
+    /// `sq_entries` slots of one or two units of 64 bytes.
     pub(crate) sqes: NonNull<UnsafeCell<Sqe>>,
-    /// From one SQE to the next, in units of 64 bytes: 2 with `SQE128`.
-    pub(crate) sqe_stride: usize,
-    /// A power of two.
+    pub(crate) sqe_size: EntrySize,
+    /// A power of two: SQEs, or slots of 64 bytes where sizes are mixed.
     pub(crate) sq_entries: u32,
     pub(crate) cq_head: NonNull<AtomicU32>,
     pub(crate) cq_tail: NonNull<AtomicU32>,
     pub(crate) cq_overflow: NonNull<AtomicU32>,
     /// Two words for each 16 bytes.
     pub(crate) cqes: NonNull<AtomicU64>,
-    pub(crate) cqe_size: CqeSize,
+    pub(crate) cqe_size: EntrySize,
     /// A power of two: CQEs, or slots of 16 bytes where sizes are mixed.
     pub(crate) cq_entries: u32,
 }
@@ -51,8 +58,8 @@ mod kernel {
     use std::os::fd::{AsRawFd, BorrowedFd};
     use std::ptr::{self, NonNull};
 
-    use super::{CqeSize, Pointers};
-    use crate::abi::{self, Params, off, setup};
+    use super::{EntrySize, Pointers};
+    use crate::abi::{Params, off, setup};
     use crate::sync::atomic::{AtomicU32, Ordering};
     use crate::syscall::Errno;
 
@@ -280,13 +287,13 @@ mod kernel {
                     sq_dropped: ring.at(sq.dropped),
                     sq_array: sq_array.map(|array| ring.at(array)),
                     sqes: sqes.at(0),
-                    sqe_stride: sqe_bytes as usize / size_of::<abi::Sqe>(),
+                    sqe_size: entry_size(params.flags, setup::SQE128, setup::SQE_MIXED),
                     sq_entries,
                     cq_head: ring.at(cq.head),
                     cq_tail: ring.at(cq.tail),
                     cq_overflow: ring.at(cq.overflow),
                     cqes: ring.at(cq.cqes),
-                    cqe_size: cqe_size(params.flags),
+                    cqe_size: entry_size(params.flags, setup::CQE32, setup::CQE_MIXED),
                     cq_entries,
                 }
             };
@@ -302,13 +309,13 @@ mod kernel {
         }
     }
 
-    fn cqe_size(flags: u32) -> CqeSize {
-        if flags & setup::CQE32 != 0 {
-            CqeSize::Big
-        } else if flags & setup::CQE_MIXED != 0 {
-            CqeSize::Mixed
+    fn entry_size(flags: u32, big: u32, mixed: u32) -> EntrySize {
+        if flags & big != 0 {
+            EntrySize::Big
+        } else if flags & mixed != 0 {
+            EntrySize::Mixed
         } else {
-            CqeSize::Small
+            EntrySize::Small
         }
     }
 
@@ -413,7 +420,10 @@ mod kernel {
             assert_eq!(p.cqes.as_ptr() as u64 - ring, 64);
             assert_eq!(p.sqes.as_ptr() as u64, sqes);
             assert_eq!((p.sq_entries, p.cq_entries), (4, 8));
-            assert_eq!((p.sqe_stride, p.cqe_size), (1, CqeSize::Small));
+            assert_eq!(
+                (p.sqe_size, p.cqe_size),
+                (EntrySize::Small, EntrySize::Small)
+            );
         }
 
         #[test]
@@ -424,13 +434,13 @@ mod kernel {
             let mapping = Mapping::measure(memory(64 + 8 * 32, 4 * 128), &params).unwrap();
             let p = mapping.pointers();
             assert!(p.sq_array.is_none());
-            assert_eq!((p.sqe_stride, p.cqe_size), (2, CqeSize::Big));
+            assert_eq!((p.sqe_size, p.cqe_size), (EntrySize::Big, EntrySize::Big));
             refused(memory(64 + 8 * 32 - 1, 4 * 128), &params, "cq_off.cqes");
             refused(memory(64 + 8 * 32, 4 * 128 - 1), &params, "sqes");
 
             params.flags = setup::NO_SQARRAY | setup::CQE_MIXED;
             let mapping = Mapping::measure(memory(64 + 8 * 16, SQES), &params).unwrap();
-            assert_eq!(mapping.pointers().cqe_size, CqeSize::Mixed);
+            assert_eq!(mapping.pointers().cqe_size, EntrySize::Mixed);
         }
 
         #[test]

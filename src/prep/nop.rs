@@ -1,5 +1,6 @@
 //! The operation that does nothing.
 
+use crate::Slot128;
 use crate::abi::{Sqe, op};
 
 impl Sqe {
@@ -37,6 +38,20 @@ impl Sqe {
     pub unsafe fn prep_nop(&mut self) -> &mut Sqe {
         self.reset_to(Sqe {
             opcode: op::NOP,
+            ..Sqe::default()
+        })
+    }
+}
+
+impl<R> Slot128<'_, R> {
+    /// As [`prep_nop`](Sqe::prep_nop), with an SQE of 128 bytes; the second half is not
+    /// looked at. Linux 6.19; `io_uring_prep_nop128(3)`.
+    ///
+    /// # Safety
+    /// Nothing has to stay alive.
+    pub unsafe fn prep_nop128(&mut self) -> &mut Sqe {
+        self.reset_to(Sqe {
+            opcode: op::NOP128,
             ..Sqe::default()
         })
     }

@@ -95,7 +95,7 @@ impl fmt::Debug for Ring {
 /// Every method may be called from any thread at any time.
 #[derive(Clone)]
 pub struct Sq {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 impl Sq {

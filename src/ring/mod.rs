@@ -52,6 +52,9 @@
 //! - **S7** The tail only grows: it is moved by CAS from where the walk began. (A walk
 //!   that stands still between its start and its CAS for exactly a multiple of 2^32
 //!   publications is not told from one that does not.)
+//! - **S8** Mixed sizes, claim order only: 128 bytes are two neighbours, claimed and stamped
+//!   as one batch. The last slot has no neighbour: a claim of two that meets it takes it
+//!   alone, and makes it a NOP without a CQE.
 //!
 //! ## Entering: E
 //!
@@ -76,6 +79,8 @@
 //!   exactly a multiple of 2^32 completions is not told from one that does not.)
 //! - **C3** A reaper that stalls holds up nobody.
 //! - **C4** Empty, and CQ_OVERFLOW or TASKRUN set, means: enter with GETEVENTS, look again.
+//! - **C5** Mixed sizes: a reaper takes both slots of a big CQE or neither, and steps over
+//!   padding. Padding can be all that a flush brings: then it is taken, and flushed again.
 //!
 //! ## Waiting: W
 //!
@@ -98,6 +103,7 @@ mod local;
 #[cfg(not(ringway_loom))]
 mod open;
 mod slot;
+mod slot128;
 mod sq;
 mod submit;
 mod view;
@@ -110,5 +116,6 @@ pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
 pub use local::{Disabled, Local, Waker};
 pub use slot::{Batch, Slot, SqesMut};
+pub use slot128::Slot128;
 pub use submit::EnterError;
 pub use wait::Waited;

@@ -136,7 +136,9 @@ impl<'fd> Builder<'fd> {
         self.set(setup::CQE_MIXED)
     }
 
-    /// `SQE_MIXED` (Linux 6.19) is not offered: every `build` refuses it.
+    /// `SQE_MIXED` (Linux 6.19): SQEs of 64 bytes, and of 128 where
+    /// [`pop128`](crate::Sq::pop128) asks for one. Needs [`Order::Claim`] and at least 2
+    /// entries, which are slots of 64 bytes.
     pub fn sqe_mixed(self) -> Self {
         self.set(setup::SQE_MIXED)
     }
