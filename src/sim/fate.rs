@@ -85,7 +85,7 @@ impl Fate<'_> {
         (self.second_half.as_mut()).map(|half| unsafe { &*half.as_bytes_mut() })
     }
 
-    /// It stays in flight until [`Kernel::complete`]; what is linked to it waits.
+    /// It stays in flight until [`Kernel::complete`](super::Kernel::complete); what is linked to it waits.
     pub fn hold(&mut self) {}
 }
 

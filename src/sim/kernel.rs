@@ -167,7 +167,8 @@ impl Kernel {
         );
     }
 
-    /// As [`post`](Self::post), a CQE of 32 bytes; see [`Fate::complete_big`].
+    /// As [`post`](Self::post), a CQE of 32 bytes; see
+    /// [`Fate::complete_big`](super::Fate::complete_big).
     pub fn post_big(&self, user_data: u64, res: i32, flags: u32, extra: [u64; 2]) {
         self.shared.post(
             &mut self.lock(),

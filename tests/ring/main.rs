@@ -7,8 +7,11 @@
 use ringway::{Cqe, Order, Ring, Sq};
 use std::time::{Duration, Instant};
 
+#[path = "../child/mod.rs"]
+mod child;
 mod local;
 mod queues;
+mod sizes;
 mod waiting;
 
 const ORDERS: [Order; 2] = [Order::Any, Order::Claim];

@@ -66,6 +66,7 @@ fn number(cqe: Cqe32) -> u64 {
     let number = cqe.user_data();
     assert_eq!(cqe.result(), Ok(number as u32));
     assert_eq!(cqe.extra(), extra_of(number).unwrap_or_default());
+    assert_eq!(cqe.is_big(), extra_of(number).is_some());
     number
 }
 
