@@ -65,6 +65,7 @@ compile_error!("io_uring is an interface of Linux");
 mod abi;
 mod flags;
 mod mapping;
+pub mod pool;
 pub mod prep;
 #[cfg(not(ringway_loom))]
 pub mod register;
@@ -88,7 +89,7 @@ pub use syscall::Errno;
 #[cfg(ringway_loom)]
 #[doc(hidden)]
 pub fn weakenings() -> Vec<(String, String)> {
-    ring::edges::weaken::list()
+    ring::edges::weaken::list(pool::weakenable())
 }
 
 /// Places inside the ring that the models have come by so far.

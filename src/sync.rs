@@ -15,13 +15,33 @@ pub(crate) use std_side::*;
 #[cfg(ringway_loom)]
 pub(crate) use loom_side::*;
 
+/// A number that orders nothing and that nothing depends on. Also under loom it is one of
+/// `std`: the models need not tell its values apart.
+#[derive(Default)]
+pub(crate) struct Tally(std::sync::atomic::AtomicU64);
+
+impl Tally {
+    #[inline(always)]
+    pub(crate) fn add(&self, count: u64) {
+        // Ordering: Relaxed; a statistic.
+        self.0
+            .fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        // Ordering: Relaxed; a statistic.
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
 #[cfg(not(ringway_loom))]
 mod std_side {
     use std::cell;
     use std::time::{Duration, Instant};
 
     #[cfg(feature = "sim")]
-    pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
+    pub(crate) use std::sync::Condvar;
+    pub(crate) use std::sync::{Mutex, MutexGuard};
     pub(crate) mod atomic {
         // Aliases: the ban in clippy.toml follows a re-export to where it is used.
         pub(crate) type AtomicBool = std::sync::atomic::AtomicBool;
@@ -122,13 +142,22 @@ mod std_side {
 
         /// Wakes at most one sleeper.
         pub(crate) fn wake_one(&self) {
+            self.wake(1);
+        }
+
+        /// Wakes all sleepers.
+        pub(crate) fn wake_all(&self) {
+            self.wake(i32::MAX);
+        }
+
+        fn wake(&self, count: i32) {
             // SAFETY: FUTEX_WAKE does not access the word; its address is the key.
             unsafe {
                 libc::syscall(
                     libc::SYS_futex,
                     self.0.as_ptr(),
                     libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
-                    1,
+                    count,
                 );
             }
         }
@@ -312,6 +341,12 @@ mod loom_side {
             } else {
                 self.sleepers.notify_one();
             }
+        }
+
+        pub(crate) fn wake_all(&self) {
+            let mut bucket = self.bucket.lock().unwrap();
+            bucket.chosen = bucket.timed;
+            self.sleepers.notify_all();
         }
     }
 

@@ -11,6 +11,8 @@ mod cq;
 #[cfg(ringway_loom)]
 mod harness;
 #[cfg(ringway_loom)]
+mod pool;
+#[cfg(ringway_loom)]
 mod sq;
 #[cfg(ringway_loom)]
 mod submit;
@@ -19,7 +21,14 @@ mod wait;
 
 #[cfg(ringway_loom)]
 fn main() -> std::process::ExitCode {
-    let models = [sq::MODELS, submit::MODELS, cq::MODELS, wait::MODELS].concat();
+    let families = [
+        sq::MODELS,
+        submit::MODELS,
+        cq::MODELS,
+        wait::MODELS,
+        pool::MODELS,
+    ];
+    let models = families.concat();
     harness::main(&models)
 }
 

@@ -6,6 +6,7 @@ use super::sq::{Claim, SqQueue};
 use super::submit::{EnterError, MAX_PASSES, Submitter};
 use super::view::{CqView, SqView};
 use super::wait::Seat;
+use super::{Batch, Slot};
 use crate::abi::{Params, setup};
 use crate::mapping::Pointers;
 use crate::setup::Order;
@@ -15,7 +16,7 @@ use crossbeam_utils::CachePadded;
 pub(crate) struct Core {
     pub(super) sq: SqQueue,
     pub(super) cq: CqQueue,
-    pub(super) submitter: CachePadded<Submitter>,
+    pub(crate) submitter: CachePadded<Submitter>,
     pub(super) seat: CachePadded<Seat>,
     /// The kernel's answer at setup.
     #[cfg(not(ringway_loom))]
@@ -57,6 +58,25 @@ impl Core {
             max_passes: MAX_PASSES,
             kernel,
         }
+    }
+
+    /// Changes when the kernel has taken SQEs.
+    pub(crate) fn taken(&self) -> u32 {
+        self.sq.view.head_hint()
+    }
+
+    pub(crate) fn is_sqpoll(&self) -> bool {
+        self.is_sqpoll
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop(&self) -> Option<Slot<'_>> {
+        self.sq.pop().map(|claim| Slot::new(self, claim))
+    }
+
+    #[inline(always)]
+    pub(crate) fn pop_batch(&self, len: u32) -> Option<Batch<'_>> {
+        self.sq.pop_batch(len).map(|claim| Batch::new(self, claim))
     }
 
     #[inline(always)]

@@ -191,10 +191,11 @@ pub(crate) mod weaken {
         ("DROP_LOSES", "dropped slot pushed as a NOP -> forgotten"),
     ];
 
-    /// Every single weakening: its name and what it does.
-    pub(crate) fn list() -> Vec<(String, String)> {
+    /// Every single weakening, of the ring's edges and of those above it: its name and what
+    /// it does.
+    pub(crate) fn list(above: &[&'static Edge]) -> Vec<(String, String)> {
         let mut all = Vec::new();
-        for edge in ALL {
+        for edge in ALL.iter().chain(above) {
             let name = edge.name;
             match edge.order {
                 AcqRel => {

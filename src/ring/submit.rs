@@ -5,7 +5,7 @@ use super::edges;
 use super::kernel::Enter;
 use crate::abi::{enter, sq_flags};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use crate::sync::reached;
+use crate::sync::{Tally, reached};
 use crate::syscall::Errno;
 use std::fmt;
 
@@ -21,6 +21,9 @@ pub(crate) struct Submitter {
     requests: AtomicU64,
     /// The kernel lost a completion: this ring can no longer be relied on.
     poisoned: AtomicBool,
+    pub(crate) enters: Tally,
+    /// Enters for completions that the kernel held back.
+    pub(crate) flushes: Tally,
 }
 
 impl Submitter {
@@ -28,6 +31,8 @@ impl Submitter {
         Self {
             requests: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
+            enters: Tally::default(),
+            flushes: Tally::default(),
         }
     }
 }
@@ -244,6 +249,7 @@ impl Core {
 
     #[inline(always)]
     pub(crate) fn enter(&self, request: Enter) -> Result<u32, EnterError> {
+        self.submitter.enters.add(1);
         self.kernel
             .enter(request)
             .map_err(|errno| self.enter_failed(errno))

@@ -156,6 +156,7 @@ impl Core {
 
     /// Enters to wait: the timeout and a signal are answers, not errors.
     pub(super) fn enter_or_time_out(&self, request: Enter) -> Result<Waited, EnterError> {
+        self.submitter.enters.add(1);
         match self.kernel.enter(request) {
             Err(errno) if errno.raw() == libc::ETIME => Ok(Waited::TimedOut),
             Err(errno) if errno.raw() == libc::EINTR => Ok(Waited::Maybe),
@@ -221,6 +222,7 @@ impl Core {
         if edges::broken("NO_FLUSH") {
             return false;
         }
+        self.submitter.flushes.add(1);
         // A failure is not lost: a poisoned ring is remembered, the flag stays set for
         // the next attempt otherwise, and waiting reports it.
         let enter = || {

@@ -1,0 +1,297 @@
+//! Permits, names and the submitter: rules G1, P1, T1, T2 and D1.
+
+use crate::harness::{Log, Model, simulated, together, witness};
+use ringway::Order::Claim;
+use ringway::pool::{Batching, Driver, DriverBuilder, Event, Op, Refusal, Submission};
+use ringway::sim::{Kernel, Simulation};
+use ringway::{Ring, Sqe};
+
+pub const MODELS: &[Model] = &[
+    Model {
+        aims: &["PERMIT_GIVEN", "PERMIT_TAKEN"],
+        bound: Some(3),
+        witnesses: &["no permit", "slot reused"],
+        floor: 1_200,
+        ..Model::new("permit_reuse", permit_reuse)
+    },
+    Model {
+        aims: &["SLOT_TAKEN", "SLOT_FREED"],
+        bound: Some(2),
+        witnesses: &["slot lost", "both in flight"],
+        floor: 25_000,
+        ..Model::new("slots_taken_and_freed", slots_taken_and_freed)
+    },
+    Model {
+        aims: &["GATE_FENCE"],
+        bound: Some(3),
+        witnesses: &["waits at the gate"],
+        floor: 1_100,
+        ..Model::new("gate", gate)
+    },
+    Model {
+        bound: Some(2),
+        witnesses: &["waits at the gate"],
+        floor: 17_000,
+        ..Model::new("gate_of_two", gate_of_two)
+    },
+    Model {
+        aims: &["SUBMITTER_ASKED", "SUBMITTER_SEEN"],
+        bound: Some(3),
+        witnesses: &["submitter sleeps", "submitter woken"],
+        floor: 60_000,
+        ..Model::new("submitter", || submitter(Batching::default()))
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["both reaped"],
+        floor: 230,
+        ..Model::new("multishot_end", multishot_end)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["submitted", "closed"],
+        floor: 3_500,
+        ..Model::new("close_submit", close_submit)
+    },
+    Model {
+        aims: &["WAKE_SENT"],
+        bound: Some(3),
+        witnesses: &["woken"],
+        floor: 20_000,
+        ..Model::new("wakes_coalesce", wakes_coalesce)
+    },
+];
+
+fn nop(user_data: u64) -> Op {
+    let mut sqe = Sqe::default();
+    // SAFETY: a NOP names nothing.
+    unsafe { sqe.prep_nop() }.user_data(user_data);
+    sqe.into()
+}
+
+fn settings(permits: u32) -> DriverBuilder {
+    Driver::builder().permits(permits).control_reserve(0)
+}
+
+fn driver(simulation: Simulation, settings: DriverBuilder) -> (Driver, Kernel) {
+    let (ring, kernel): (Ring, _) = simulation.build();
+    (settings.build(ring).unwrap(), kernel)
+}
+
+/// Reaps once, and records what completed.
+fn reap(driver: &Driver, log: &Log) -> usize {
+    driver.reap(|event| match event {
+        Event::Completed(completion) => log.record(completion.user_data()),
+        Event::Stale(cqe) => panic!("{cqe:?}"),
+    })
+}
+
+/// As many permits as CQEs: whoever gets one that was given back finds room in the CQ.
+fn permit_reuse() {
+    let (driver, kernel) = driver(simulated(2, Claim).cq_entries(2), settings(1));
+    // One CQE that nobody has a permit for takes the CQ's other place.
+    let log = Log::default();
+    driver.try_submit(nop(1)).unwrap();
+    kernel.post(0, 0, 0);
+    let (one, two) = (driver.clone(), driver.clone());
+    let record = log.clone();
+    together(
+        || {
+            one.reap(|event| {
+                if let Event::Completed(completion) = event {
+                    record.record(completion.user_data());
+                }
+            });
+        },
+        [Box::new(move || match two.try_submit(nop(2)) {
+            Ok(_) => witness("slot reused"),
+            Err(refused) => {
+                assert_eq!(refused.why, Refusal::Full);
+                two.submit(refused.op, None).unwrap();
+            }
+        })],
+    );
+    assert_eq!(kernel.overflowed(), 0, "rule P1");
+    reap(&driver, &log);
+    assert_eq!(log.all(), [1, 2]);
+    assert_eq!(driver.in_flight(), 0);
+}
+
+/// Two threads take slots of the table, one of which a third has just freed.
+fn slots_taken_and_freed() {
+    let (driver, _) = driver(simulated(4, Claim), settings(2));
+    driver.try_submit(nop(1)).unwrap();
+    let (one, two, log) = (driver.clone(), driver.clone(), Log::default());
+    let record = log.clone();
+    let submit = |driver: &Driver, user_data| driver.try_submit(nop(user_data)).ok();
+    let ids = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (mine, theirs) = (ids.clone(), ids.clone());
+    together(
+        || {
+            reap(&one, &record);
+            let id = submit(&one, 2);
+            mine.lock().unwrap().extend(id);
+        },
+        [Box::new(move || {
+            let id = submit(&two, 3);
+            theirs.lock().unwrap().extend(id);
+        })],
+    );
+    let ids = ids.lock().unwrap().clone();
+    if ids.len() == 2 {
+        witness("both in flight");
+        assert_ne!(ids[0], ids[1], "one slot for two operations");
+    }
+    while reap(&driver, &log) > 0 {}
+    log.assert_each_once(if ids.len() == 2 {
+        &[1, 2, 3]
+    } else {
+        panic!("{ids:?}: there were permits for all")
+    });
+    assert_eq!(driver.in_flight(), 0);
+}
+
+/// A thread waits for a permit that another gives back.
+fn gate() {
+    let (driver, _) = driver(simulated(2, Claim), settings(1));
+    driver.try_submit(nop(1)).unwrap();
+    let (one, two, log) = (driver.clone(), driver.clone(), Log::default());
+    let record = log.clone();
+    together(
+        || assert_eq!(reap(&one, &record), 1),
+        [Box::new(move || _ = two.submit(nop(2), None).unwrap())],
+    );
+    reap(&driver, &log);
+    assert_eq!(log.all(), [1, 2]);
+}
+
+/// Waits for a completion, and records it.
+fn wait_reap(driver: &Driver, log: &Log) {
+    let record = |event| match event {
+        Event::Completed(completion) => log.record(completion.user_data()),
+        Event::Stale(cqe) => panic!("{cqe:?}"),
+    };
+    driver.wait_reap(None, record).unwrap();
+}
+
+/// Two threads wait, and the first to get through lets the other in.
+fn gate_of_two() {
+    let (driver, _) = driver(simulated(2, Claim), settings(1));
+    driver.try_submit(nop(1)).unwrap();
+    let (one, log) = (driver.clone(), Log::default());
+    let theirs = log.clone();
+    together(
+        || {
+            reap(&driver, &log);
+            driver.submit(nop(2), None).unwrap();
+            wait_reap(&driver, &log);
+        },
+        [Box::new(move || {
+            one.submit(nop(3), None).unwrap();
+            wait_reap(&one, &theirs);
+        })],
+    );
+    log.assert_each_once(&[1, 2, 3]);
+}
+
+/// A dedicated submitter asleep, or about to be, and a worker that pushes.
+fn submitter(batching: Batching) {
+    let settings = settings(2).submission(Submission::Dedicated(batching));
+    let (driver, kernel) = driver(simulated(2, Claim), settings);
+    let (server, worker) = (driver.clone(), driver.clone());
+    let served = loom::thread::spawn(move || server.serve());
+    worker.try_submit(nop(1)).unwrap();
+    // Only the submitter enters: this ends because it was woken.
+    let log = Log::default();
+    while log.all().is_empty() {
+        wait_reap(&worker, &log);
+    }
+    driver.stop_serving();
+    served.join().unwrap();
+    assert_eq!(kernel.consumed(), 1);
+}
+
+/// The last CQE of a multishot operation frees its slot, and a new operation takes it,
+/// while another reaper has an earlier CQE.
+fn multishot_end() {
+    let simulation = simulated(2, Claim).cq_entries(4).script(|sqe, fate| {
+        if sqe.get_user_data() >> 28 == 1 {
+            fate.more(1);
+        }
+        fate.complete(0);
+    });
+    let (driver, _) = driver(simulation, settings(2));
+    driver.try_submit(nop(7).cqes(2)).unwrap();
+    let other = driver.clone();
+    let (log, theirs) = (Log::default(), Log::default());
+    let record = theirs.clone();
+    together(
+        || {
+            reap(&driver, &log);
+            if driver.try_submit(nop(8)).is_ok() {
+                reap(&driver, &log);
+            }
+        },
+        [Box::new(move || _ = reap(&other, &record))],
+    );
+    if !log.all().is_empty() && !theirs.all().is_empty() {
+        witness("both reaped");
+    }
+    while reap(&driver, &log) > 0 {}
+    let mut all = [log.all(), theirs.all()].concat();
+    all.sort_unstable();
+    assert!(
+        all == [7, 7] || all == [7, 7, 8],
+        "completions came as {all:?}"
+    );
+    assert_eq!((driver.in_flight(), driver.stats().stale), (0, 0));
+}
+
+/// Closing against submitting: what was accepted completes, what was not is given back.
+fn close_submit() {
+    let (driver, kernel) = driver(simulated(2, Claim), settings(1));
+    driver.try_submit(nop(1)).unwrap();
+    let (one, log) = (driver.clone(), Log::default());
+    let accepted = Log::default();
+    let accept = accepted.clone();
+    together(
+        || {
+            reap(&driver, &log);
+            driver.close();
+        },
+        [Box::new(move || match one.submit(nop(2), None) {
+            Ok(_) => {
+                witness("submitted");
+                accept.record(2);
+            }
+            Err(refused) => {
+                witness("closed");
+                assert_eq!(refused.why, Refusal::Closed);
+            }
+        })],
+    );
+    while reap(&driver, &log) > 0 {}
+    assert_eq!(log.all().len(), 1 + accepted.all().len());
+    assert_eq!((driver.in_flight(), kernel.in_flight()), (0, 0));
+}
+
+/// Two threads leave a message and wake; one wake stands for both.
+fn wakes_coalesce() {
+    let (driver, _) = driver(simulated(2, Claim), settings(2));
+    let (one, two) = (driver.clone(), driver.clone());
+    let left = loom::sync::Arc::new(loom::sync::atomic::AtomicU32::new(0));
+    let [first, second] = [left.clone(), left.clone()];
+    let leave = |left: &loom::sync::atomic::AtomicU32, driver: &Driver| {
+        left.fetch_add(1, loom::sync::atomic::Ordering::Relaxed);
+        driver.wake().unwrap();
+    };
+    let other = loom::thread::spawn(move || leave(&first, &one));
+    let third = loom::thread::spawn(move || leave(&second, &two));
+    // Sleeps until both are seen; a wake that went missing is a deadlock.
+    while left.load(loom::sync::atomic::Ordering::Relaxed) < 2 {
+        driver.wait_reap(None, |event| panic!("{event:?}")).unwrap();
+        witness("woken");
+    }
+    other.join().unwrap();
+    third.join().unwrap();
+}

@@ -1,0 +1,177 @@
+//! Cancel requests: sent as soon as there is room, never dropped.
+
+use super::driver::{Driver, Shared};
+use super::edges;
+use super::op::{Id, Kind, OpId};
+use crate::abi::{Sqe, cancel, op};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use crate::sync::{Mutex, MutexGuard};
+use std::collections::VecDeque;
+
+/// Rule K1: a request takes a CQE of the reserve, so at most that many are on their way; the
+/// others wait here, and whoever has reaped or submitted sends them.
+pub(super) struct Control {
+    reserve: u32,
+    /// CQEs of requests to come.
+    sent: AtomicU32,
+    /// Requests in the queue.
+    pending: AtomicU32,
+    queue: Mutex<Queue>,
+    /// A wake was sent and not reaped.
+    is_woken: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Request>,
+    /// Those on their way; the kernel may yet look their files up.
+    sent: Vec<Request>,
+}
+
+/// What is to be cancelled.
+enum Request {
+    Op(Id),
+    All,
+    /// All on one file; a descriptor of our own, so that it stays that file's.
+    #[cfg(not(ringway_loom))]
+    File(std::os::fd::OwnedFd),
+}
+
+impl Control {
+    pub(super) fn new(reserve: u32) -> Self {
+        Self {
+            reserve,
+            sent: AtomicU32::new(0),
+            pending: AtomicU32::new(0),
+            queue: Mutex::new(Queue::default()),
+            is_woken: AtomicBool::new(false),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn is_pending(&self) -> bool {
+        // Ordering: Relaxed; a request that is not seen here is seen by whoever reaps or
+        // submits next, its sender among them.
+        self.pending.load(Relaxed) > 0
+    }
+
+    /// So many requests have completed.
+    pub(super) fn done(&self, count: u32) {
+        // Ordering: Relaxed; the CQ head that they moved is the kernel's to see.
+        if count > 0 && self.sent.fetch_sub(count, Relaxed) == count {
+            let mut queue = self.queue();
+            // Ordering: Relaxed; all that add to it hold the queue's lock.
+            if self.sent.load(Relaxed) == 0 {
+                queue.sent.clear();
+            }
+        }
+    }
+
+    /// Whether there is no wake on its way; there is now.
+    pub(super) fn is_first_wake(&self) -> bool {
+        // Ordering: Release, see `WAKE_SENT`.
+        !self.is_woken.swap(true, edges::WAKE_SENT.order())
+    }
+
+    /// A wake was reaped.
+    pub(super) fn woken(&self) {
+        // Ordering: Relaxed; the gate's fence, which every reap passes after this, makes it
+        // an acquire. A swap: the wakes that were not sent are read.
+        self.is_woken.swap(false, Relaxed);
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Shared {
+    /// Sends what is in the queue, as far as there is room.
+    #[cold]
+    pub(super) fn send_controls(&self) {
+        let control = &self.control;
+        let mut queue = control.queue();
+        let mut count = 0;
+        // Ordering: Relaxed; all that add to it hold the queue's lock.
+        while !queue.waiting.is_empty() && control.sent.load(Relaxed) < control.reserve {
+            let Some(mut slot) = self.ring.core.pop() else {
+                break;
+            };
+            if let Some(request) = queue.waiting.pop_front() {
+                *slot = request.sqe();
+                slot.user_data = Id::new(Kind::Control, 0, 0).0;
+                queue.sent.push(request);
+            }
+            // Ordering: Relaxed; only the count matters.
+            control.pending.fetch_sub(1, Relaxed);
+            control.sent.fetch_add(1, Relaxed);
+            slot.push();
+            count += 1;
+        }
+        drop(queue);
+        if count > 0 {
+            self.hurry();
+        }
+    }
+
+    fn request(&self, request: Request) {
+        let mut queue = self.control.queue();
+        queue.waiting.push_back(request);
+        // Ordering: Relaxed; see `is_pending`.
+        self.control.pending.fetch_add(1, Relaxed);
+        drop(queue);
+        self.send_controls();
+    }
+}
+
+impl Request {
+    fn sqe(&self) -> Sqe {
+        let sqe = |fd, addr, op_flags| Sqe {
+            opcode: op::ASYNC_CANCEL,
+            fd,
+            addr,
+            op_flags,
+            ..Sqe::default()
+        };
+        match self {
+            Request::Op(id) => sqe(-1, id.0, 0),
+            Request::All => sqe(-1, 0, cancel::ANY | cancel::ALL),
+            #[cfg(not(ringway_loom))]
+            Request::File(fd) => {
+                use std::os::fd::AsRawFd;
+                sqe(fd.as_raw_fd(), 0, cancel::FD | cancel::ALL)
+            }
+        }
+    }
+}
+
+impl Driver {
+    /// Asks the kernel to cancel an operation. It completes all the same: as cancelled, or
+    /// with its result if it was faster. Nothing happens if it has ended.
+    ///
+    /// Never refused for want of room: the request waits its turn. Operations that a device
+    /// is working on, such as reads of a disk, end by themselves only.
+    pub fn cancel(&self, op: OpId) {
+        self.shared.request(Request::Op(op.0));
+    }
+
+    /// Asks the kernel to cancel all operations on this file, through whichever descriptor
+    /// they were started; see [`Driver::cancel`].
+    ///
+    /// # Errors
+    ///
+    /// There is no descriptor left to keep the file by until the kernel has looked.
+    #[cfg(not(ringway_loom))]
+    pub fn cancel_file(&self, file: std::os::fd::BorrowedFd<'_>) -> std::io::Result<()> {
+        let file = file.try_clone_to_owned()?;
+        self.shared.request(Request::File(file));
+        Ok(())
+    }
+
+    /// Asks the kernel to cancel everything that is in flight; see [`Driver::cancel`].
+    pub fn cancel_all(&self) {
+        self.shared.request(Request::All);
+    }
+}

@@ -1,0 +1,537 @@
+//! The pool's parts on threads of anybody's: permits, table, submitter and reaping over one
+//! shared ring.
+
+use super::builder::DriverBuilder;
+use super::control::Control;
+use super::gate::Gate;
+use super::op::{Completion, Id, Kind, Op, OpId, Refusal, Refused, deadline_sqe};
+use super::permits::{NoPermit, Permits};
+use super::stats::{Counters, Stats};
+use super::submitter::{Batching, Requests};
+use super::table::{Answer, Freed, Table};
+use crate::abi::{Cqe, Sqe, sqe_flags};
+use crate::ring::{Batch, EnterError, Ring, Waited};
+use crate::sync::MutexGuard;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// CQEs that are reaped at a time.
+const BATCH: usize = 64;
+
+/// Who enters the kernel to submit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Submission {
+    /// Whoever pushes; one thread enters for all. On a ring with SQPOLL nobody enters.
+    ///
+    /// The kernel ties an operation to the thread that entered for it: when that thread
+    /// exits, its operations that wait for an event end as cancelled.
+    Combining,
+    /// A thread of its own, which outlives the operations: the pool's, or whoever calls
+    /// [`Driver::serve`].
+    Dedicated(Batching),
+}
+
+/// One ring, operations by name, and never more in flight than completions can be taken in.
+///
+/// A clone is another handle. Every method may be called from any thread.
+#[derive(Clone)]
+pub struct Driver {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) ring: Ring,
+    pub(super) table: Table,
+    pub(super) permits: Permits,
+    pub(super) gate: Gate,
+    pub(super) control: Control,
+    pub(super) counters: Counters,
+    pub(super) submission: Submission,
+    pub(super) requests: Requests,
+}
+
+/// What reaping came upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An operation of this driver's.
+    Completed(Completion),
+    /// A CQE that names no operation in flight: somebody used the ring beside the driver, or
+    /// sent it a message. Never trusted; told as it came.
+    Stale(Cqe),
+}
+
+impl Driver {
+    /// Settings of a driver.
+    pub fn builder() -> DriverBuilder {
+        DriverBuilder::default()
+    }
+
+    /// The ring. What is pushed beside the driver completes as [`Event::Stale`].
+    pub fn ring(&self) -> &Ring {
+        &self.shared.ring
+    }
+
+    /// Submits an operation, or gives it back.
+    ///
+    /// Takes no lock. Enters the kernel if the driver combines; wakes the submitter if it
+    /// sleeps and this is what it waits for.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] holds the operation, and says why.
+    #[inline]
+    pub fn try_submit(&self, op: impl Into<Op>) -> Result<OpId, Refused<Op>> {
+        let op = op.into();
+        if op.sqe.flags & sqe_flags::CQE_SKIP_SUCCESS != 0 {
+            let why = Refusal::NoCqe;
+            return Err(Refused { op, why });
+        }
+        let weight = op.weight();
+        let id = match self
+            .shared
+            .admit(weight, op.sqe.user_data, op.deadline.is_some())
+        {
+            Ok(id) => id,
+            Err(why) => return Err(Refused { op, why }),
+        };
+        let count = 1 + u32::from(op.deadline.is_some());
+        let Some(mut batch) = self.shared.slots(count) else {
+            self.shared.withdraw(id, weight);
+            let why = Refusal::Full;
+            return Err(Refused { op, why });
+        };
+        let mut sqes = batch.iter_mut();
+        if let Some(sqe) = sqes.next() {
+            *sqe = op.sqe;
+            sqe.user_data = id.0;
+            if let Some(deadline) = op.deadline {
+                sqe.flags |= sqe_flags::IO_LINK;
+                let time = self.shared.table.set_deadline(id, deadline.into());
+                if let Some(sqe) = sqes.next() {
+                    *sqe = deadline_sqe(id, time);
+                }
+            }
+        }
+        drop(sqes);
+        batch.push();
+        self.shared.pushed(count);
+        Ok(OpId(id))
+    }
+
+    /// Submits operations that the kernel sees together and in order, as links need it, or
+    /// gives all back. Each has a name and a completion of its own; deadlines are not looked
+    /// at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::try_submit`].
+    pub fn try_submit_batch<const N: usize>(
+        &self,
+        sqes: [Sqe; N],
+    ) -> Result<[OpId; N], Refused<[Sqe; N]>> {
+        let mut ids = [OpId(Id(0)); N];
+        let refuse = |op, why| Err(Refused { op, why });
+        if sqes
+            .iter()
+            .any(|sqe| sqe.flags & sqe_flags::CQE_SKIP_SUCCESS != 0)
+        {
+            return refuse(sqes, Refusal::NoCqe);
+        }
+        let mut why = None;
+        let mut admitted = 0;
+        for (id, sqe) in ids.iter_mut().zip(&sqes) {
+            match self.shared.admit(1, sqe.user_data, false) {
+                Ok(new) => *id = OpId(new),
+                Err(refusal) => {
+                    why = Some(refusal);
+                    break;
+                }
+            }
+            admitted += 1;
+        }
+        let batch = match why {
+            None => self.shared.slots(N as u32),
+            Some(_) => None,
+        };
+        let Some(mut batch) = batch else {
+            for id in &ids[..admitted] {
+                self.shared.withdraw(id.0, 1);
+            }
+            return refuse(sqes, why.unwrap_or(Refusal::Full));
+        };
+        for ((place, sqe), id) in batch.iter_mut().zip(sqes).zip(ids) {
+            *place = sqe;
+            place.user_data = id.0.0;
+        }
+        batch.push();
+        self.shared.pushed(N as u32);
+        Ok(ids)
+    }
+
+    /// Submits a chain as one operation: each starts when the one before it has succeeded,
+    /// and one completion tells of the last, or of the one that failed
+    /// ([`Completion::member`]). Holds one permit. Its `user_data` is the last one's.
+    ///
+    /// A read or write that moves less than it was asked for breaks the chain, and is the
+    /// completion. At most 256 operations.
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::try_submit`].
+    pub fn try_submit_chain<const N: usize>(
+        &self,
+        sqes: [Sqe; N],
+    ) -> Result<OpId, Refused<[Sqe; N]>> {
+        const { assert!(N > 0 && N <= 256, "a chain has 1 to 256 operations") };
+        let refuse = |op, why| Err(Refused { op, why });
+        let id = match self.shared.admit(1, sqes[N - 1].user_data, false) {
+            Ok(id) => id,
+            Err(why) => return refuse(sqes, why),
+        };
+        let Some(mut batch) = self.shared.slots(N as u32) else {
+            self.shared.withdraw(id, 1);
+            return refuse(sqes, Refusal::Full);
+        };
+        for ((place, sqe), member) in batch.iter_mut().zip(sqes).zip(0..=u8::MAX) {
+            *place = sqe;
+            place.user_data = id.with_member(member).0;
+            let silent = sqe_flags::IO_LINK | sqe_flags::CQE_SKIP_SUCCESS;
+            let hard = sqe_flags::IO_HARDLINK;
+            place.flags &= !(silent | hard);
+            if usize::from(member) < N - 1 {
+                place.flags |= silent;
+            }
+        }
+        batch.push();
+        self.shared.pushed(N as u32);
+        Ok(OpId(id))
+    }
+
+    /// Submits an operation, asleep until there is room, or gives it back when the timeout
+    /// has passed (`None`: no limit). Somebody else has to reap meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::try_submit`]; [`Refusal::Full`] is the timeout.
+    pub fn submit(
+        &self,
+        op: impl Into<Op>,
+        timeout: Option<Duration>,
+    ) -> Result<OpId, Refused<Op>> {
+        let mut op = Some(op.into());
+        let shared = &*self.shared;
+        let look = || match self.try_submit(op.take()?) {
+            Err(refused) if refused.why == Refusal::Full => {
+                op = Some(refused.op);
+                None
+            }
+            answer => Some(answer),
+        };
+        let answer = shared.gate.wait(timeout, look, || shared.make_room());
+        answer.unwrap_or_else(|| {
+            Err(Refused {
+                // Only an answer takes it for good.
+                op: op.expect("the operation came back"),
+                why: Refusal::Full,
+            })
+        })
+    }
+
+    /// The polling form: submits the operation and takes it out of `op`, or has the task
+    /// woken when there may be room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::try_submit`], but for [`Refusal::Full`]; the operation is in the error.
+    ///
+    /// # Panics
+    ///
+    /// If `op` is `None`: it was submitted before.
+    pub fn poll_submit(
+        &self,
+        context: &mut Context<'_>,
+        op: &mut Option<Op>,
+    ) -> Poll<Result<OpId, Refused<Op>>> {
+        self.shared.gate.poll(context, || {
+            let taken = op.take().expect("an operation that is not submitted yet");
+            match self.try_submit(taken) {
+                Err(refused) if refused.why == Refusal::Full => {
+                    *op = Some(refused.op);
+                    None
+                }
+                answer => Some(answer),
+            }
+        })
+    }
+
+    /// Has what was pushed submitted now, whatever the [`Batching`] would wait for.
+    pub fn flush(&self) {
+        self.shared.hurry();
+    }
+
+    /// Reaps what is ready, at most 64 completions, and calls `event` for each. 0 when there
+    /// was nothing, or another thread is just reaping. Does not wait.
+    pub fn reap(&self, event: impl FnMut(Event)) -> usize {
+        let mut reaped = Reaped::new();
+        match self.shared.table.reaping.try_lock() {
+            Ok(_reaping) => self.shared.take(&mut reaped),
+            Err(_) => return 0,
+        }
+        self.shared.tell(reaped, event)
+    }
+
+    /// Waits for completions, then reaps as [`Driver::reap`]. Any number of threads may wait:
+    /// one waits in the kernel, the others sleep, and one completion wakes two at most. 0
+    /// when the timeout passed, or another thread was faster.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnterError`]; nothing was reaped then.
+    pub fn wait_reap(
+        &self,
+        timeout: Option<Duration>,
+        event: impl FnMut(Event),
+    ) -> Result<usize, EnterError> {
+        let mut reaped = Reaped::new();
+        let take = || {
+            let _reaping = self.shared.lock_reaping();
+            self.shared.take(&mut reaped);
+        };
+        let waited = self.shared.ring.core.wait(timeout, take);
+        self.shared.counters.waited(&waited);
+        waited?;
+        Ok(self.shared.tell(reaped, event))
+    }
+
+    /// Makes a thread that waits for completions return, or the next one not wait. A wake
+    /// that nobody has taken yet stands for this one too: whoever is woken and finds nothing
+    /// for itself, but for others, wakes again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ring::wake`].
+    pub fn wake(&self) -> Result<(), EnterError> {
+        if self.shared.control.is_first_wake() {
+            self.shared.counters.wakes.add(1);
+            self.shared.ring.wake(Id::new(Kind::Wake, 0, 0).0)?;
+        }
+        Ok(())
+    }
+
+    /// Submits for everybody, until [`Driver::stop_serving`]: the dedicated submitter. Returns
+    /// at once from a driver that has none.
+    pub fn serve(&self) {
+        if let Submission::Dedicated(batching) = self.shared.submission {
+            let shared = &*self.shared;
+            shared.requests.serve(batching, || {
+                shared.enter();
+                shared.send_controls();
+            });
+        }
+    }
+
+    /// Ends [`Driver::serve`], after a last submit.
+    pub fn stop_serving(&self) {
+        self.shared.requests.stop();
+    }
+
+    /// Takes no more operations: [`Refusal::Closed`], also for those that wait for room.
+    pub fn close(&self) {
+        self.shared.permits.close(&self.shared.gate);
+    }
+
+    /// Operations that hold permits: submitted, or being submitted, and not reaped.
+    pub fn in_flight(&self) -> u32 {
+        self.shared.permits.held()
+    }
+
+    /// The numbers, as they are now.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("ring", &self.shared.ring)
+            .field("submission", &self.shared.submission)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Events of one batch, and what they freed.
+struct Reaped {
+    events: [Event; BATCH],
+    len: usize,
+    cqes: usize,
+}
+
+impl Reaped {
+    fn new() -> Self {
+        Self {
+            events: [Event::Stale(Cqe::default()); BATCH],
+            len: 0,
+            cqes: 0,
+        }
+    }
+}
+
+impl Shared {
+    /// A permit and a slot of the table.
+    #[inline(always)]
+    fn admit(&self, weight: u32, user_data: u64, has_deadline: bool) -> Result<Id, Refusal> {
+        if let Some(error) = self.counters.fatal() {
+            return Err(Refusal::Ring(error));
+        }
+        let total = self.permits.total();
+        if weight > total {
+            let needs = weight;
+            return Err(Refusal::TooHeavy { needs, total });
+        }
+        match self.permits.acquire(weight) {
+            Ok(()) => {}
+            Err(NoPermit::Full) => return Err(Refusal::Full),
+            Err(NoPermit::Closed) => return Err(Refusal::Closed),
+        }
+        self.table
+            .insert(user_data, weight, has_deadline)
+            .ok_or(Refusal::Full)
+    }
+
+    #[cold]
+    fn withdraw(&self, id: Id, weight: u32) {
+        self.table.withdraw(id);
+        self.permits.release(weight, &self.gate);
+    }
+
+    /// Slots of the SQ; submits once if there are none.
+    #[inline(always)]
+    pub(super) fn slots(&self, count: u32) -> Option<Batch<'_>> {
+        let pop = || self.ring.core.pop_batch(count);
+        pop().or_else(|| {
+            self.hurry();
+            pop()
+        })
+    }
+
+    /// After a push.
+    #[inline(always)]
+    pub(super) fn pushed(&self, count: u32) {
+        match self.submission {
+            Submission::Combining => {
+                self.enter();
+                if self.control.is_pending() {
+                    self.send_controls();
+                }
+            }
+            Submission::Dedicated(_) => self.requests.ask(count),
+        }
+    }
+
+    /// Before a sleep at the gate: has everything submitted, and where the kernel takes SQEs
+    /// by itself waits until it has taken one. True if there may be room now.
+    fn make_room(&self) -> bool {
+        self.hurry();
+        // Nobody opens the gate for what an SQ thread takes.
+        let is_it = self.ring.core.is_sqpoll() && self.permits.free() > 0;
+        if is_it && let Err(error) = self.ring.core.wait_for_space() {
+            self.counters.refused(error);
+        }
+        is_it
+    }
+
+    /// Has everything submitted now.
+    #[cold]
+    pub(super) fn hurry(&self) {
+        match self.submission {
+            Submission::Combining => self.enter(),
+            Submission::Dedicated(_) => self.requests.hurry(),
+        }
+    }
+
+    /// Submits, and tells those who wait for SQEs.
+    pub(super) fn enter(&self) {
+        self.counters.submits.add(1);
+        let taken = self.ring.core.taken();
+        if let Err(error) = self.ring.submit() {
+            self.counters.refused(error);
+        }
+        // Whoever had the kernel take something tells; the others have nothing to tell.
+        if self.ring.core.taken() != taken {
+            self.gate.open();
+        }
+    }
+
+    fn lock_reaping(&self) -> MutexGuard<'_, ()> {
+        self.table
+            .reaping
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Reaps a batch and looks it up, with `reaping` held (rule T2).
+    fn take(&self, reaped: &mut Reaped) {
+        let mut cqes = [Cqe::default(); BATCH];
+        reaped.cqes = self.ring.core.reap_batch(&mut cqes);
+        if reaped.cqes == 0 {
+            return;
+        }
+        let mut freed = Freed::default();
+        let mut controls = 0;
+        for cqe in &cqes[..reaped.cqes] {
+            let event = match Id(cqe.user_data()).kind() {
+                Some(Kind::Wake) => {
+                    self.control.woken();
+                    continue;
+                }
+                Some(Kind::Control) => {
+                    controls += 1;
+                    continue;
+                }
+                _ => match self.table.complete(*cqe, &mut freed) {
+                    Answer::Completed(completion) => Event::Completed(completion),
+                    Answer::Half => continue,
+                    Answer::Stale => {
+                        self.counters.stale.add(1);
+                        Event::Stale(*cqe)
+                    }
+                },
+            };
+            reaped.events[reaped.len] = event;
+            reaped.len += 1;
+        }
+        self.table.put(freed.slots);
+        if freed.permits > 0 {
+            self.permits.release(freed.permits, &self.gate);
+        }
+        self.control.done(controls);
+    }
+
+    /// The rest of a reap, without the lock.
+    fn tell(&self, reaped: Reaped, event: impl FnMut(Event)) -> usize {
+        if reaped.cqes > 0 {
+            self.counters.cqes.add(reaped.cqes as u64);
+            self.counters.batches.add(1);
+        }
+        if self.control.is_pending() {
+            self.send_controls();
+        }
+        // The wait may have submitted what an earlier submit left behind.
+        self.gate.open();
+        let events = &reaped.events[..reaped.len];
+        events.iter().copied().for_each(event);
+        reaped.len
+    }
+}
+
+impl Counters {
+    fn waited(&self, waited: &Result<(Waited, ()), EnterError>) {
+        if let Err(error) = waited {
+            self.refused(*error);
+        }
+    }
+}

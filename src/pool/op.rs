@@ -1,0 +1,324 @@
+//! Operations as the pool takes and completes them.
+
+use crate::abi::{self, Cqe, Sqe, op};
+use crate::syscall::Errno;
+use std::fmt;
+use std::time::Duration;
+
+/// An operation for a [`Driver`](super::Driver): a prepared SQE, and what the pool has to
+/// know of it. Made from an [`Sqe`] by `into()`.
+///
+/// The SQE's `user_data` comes back in the [`Completion`]; any value.
+#[derive(Debug)]
+pub struct Op {
+    pub(super) sqe: Sqe,
+    pub(super) cqes: u32,
+    pub(super) deadline: Option<Duration>,
+}
+
+impl Op {
+    /// How many CQEs the operation may have unreaped at a time, and so how many permits it
+    /// holds: 1 if nothing is said, 2 for a zero-copy send.
+    ///
+    /// A multishot operation posts CQEs as events come: the number that keeps the CQ from
+    /// overflowing is what bounds them, such as the number of provided buffers, plus 1. One
+    /// that is too small costs time, not completions.
+    pub fn cqes(mut self, cqes: u32) -> Self {
+        self.cqes = cqes.max(1);
+        self
+    }
+
+    /// Cancels the operation when it takes longer: it then completes as
+    /// [`Outcome::TimedOut`]. Holds one permit and one SQE more.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Permits that the operation holds.
+    pub(super) fn weight(&self) -> u32 {
+        self.cqes.saturating_add(self.deadline.is_some().into())
+    }
+}
+
+impl From<Sqe> for Op {
+    fn from(sqe: Sqe) -> Self {
+        let is_zero_copy = matches!(sqe.opcode, op::SEND_ZC | op::SENDMSG_ZC);
+        Self {
+            sqe,
+            cqes: 1 + u32::from(is_zero_copy),
+            deadline: None,
+        }
+    }
+}
+
+/// Names one operation for as long as the driver lives: a later one that takes its place in
+/// the table has another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OpId(pub(super) Id);
+
+/// What the kernel gets as `user_data`: 36 bits of generation, 8 of place in a chain, 16 of
+/// slot, 4 of kind. A slot's generations repeat after 2^35 operations in it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Id(pub(super) u64);
+
+/// Whose CQE it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// The operation's.
+    Op = 1,
+    /// Its deadline's.
+    Deadline = 2,
+    /// Of a job that has run.
+    Job = 3,
+    /// Of a job that has panicked.
+    Panicked = 4,
+    /// A cancel request's.
+    Control = 5,
+    /// Nobody's: it made somebody look.
+    Wake = 6,
+}
+
+impl Id {
+    pub(super) const GENERATIONS: u64 = (1 << 36) - 1;
+
+    pub(super) fn new(kind: Kind, slot: u32, generation: u64) -> Self {
+        Self(kind as u64 | u64::from(slot as u16) << 4 | (generation & Self::GENERATIONS) << 28)
+    }
+
+    pub(super) fn with_kind(self, kind: Kind) -> Self {
+        Self(self.0 & !0xf | kind as u64)
+    }
+
+    pub(super) fn with_member(self, member: u8) -> Self {
+        Self(self.0 & !(0xff << 20) | u64::from(member) << 20)
+    }
+
+    pub(super) fn kind(self) -> Option<Kind> {
+        Some(match self.0 & 0xf {
+            1 => Kind::Op,
+            2 => Kind::Deadline,
+            3 => Kind::Job,
+            4 => Kind::Panicked,
+            5 => Kind::Control,
+            6 => Kind::Wake,
+            _ => return None,
+        })
+    }
+
+    pub(super) fn slot(self) -> u32 {
+        (self.0 >> 4) as u16 as u32
+    }
+
+    pub(super) fn member(self) -> u8 {
+        (self.0 >> 20) as u8
+    }
+
+    pub(super) fn generation(self) -> u64 {
+        self.0 >> 28
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot(), self.generation())
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it was asked for, or a part: a count, a descriptor.
+    Done(u32),
+    /// Somebody cancelled it, or an operation before it in its chain failed.
+    Cancelled,
+    /// Its deadline passed; or it is a timer, and its time came.
+    TimedOut,
+    /// It failed.
+    Failed(Errno),
+    /// The job panicked.
+    Panicked,
+}
+
+impl Outcome {
+    /// `timer` is the result of the linked timeout.
+    pub(super) fn of(res: i32, timer: Option<i32>) -> Self {
+        match -res {
+            ..=0 => Outcome::Done(res.cast_unsigned()),
+            libc::ETIME => Outcome::TimedOut,
+            // Interrupted: how an operation that is running in a worker is cancelled.
+            libc::ECANCELED | libc::EINTR if timer == Some(-libc::ETIME) => Outcome::TimedOut,
+            libc::ECANCELED => Outcome::Cancelled,
+            errno => Outcome::Failed(Errno::from_raw(errno)),
+        }
+    }
+}
+
+/// One completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    pub(super) op: OpId,
+    pub(super) cqe: Cqe,
+    pub(super) outcome: Outcome,
+    pub(super) is_last: bool,
+    pub(super) sequence: u32,
+}
+
+impl Completion {
+    /// Which operation.
+    pub fn op(&self) -> OpId {
+        self.op
+    }
+
+    /// The `user_data` that the operation was submitted with.
+    pub fn user_data(&self) -> u64 {
+        self.cqe.user_data()
+    }
+
+    /// How it ended, or for one of several CQEs what this one says.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// The CQE, with the `user_data` that the operation was submitted with.
+    pub fn cqe(&self) -> &Cqe {
+        &self.cqe
+    }
+
+    /// Whether the operation has ended: the kernel is done with its memory, and its permits
+    /// are free.
+    pub fn is_last(&self) -> bool {
+        self.is_last
+    }
+
+    /// The how-many-th completion of the operation this is, from 0. With several reapers,
+    /// the handlers of one operation's completions may run in another order.
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// Of a chain: which operation this is, from 0: the last one if the chain went through,
+    /// otherwise the one that broke it.
+    pub fn member(&self) -> u8 {
+        self.op.0.member()
+    }
+}
+
+/// Why an operation was not taken; it comes back unharmed.
+#[derive(Debug)]
+pub struct Refused<T> {
+    /// What was to be submitted.
+    pub op: T,
+    /// Why not.
+    pub why: Refusal,
+}
+
+/// Why the driver does not take an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// As many operations as there are permits are in flight, or all SQEs are taken: reap,
+    /// then try again.
+    Full,
+    /// The driver is shutting down.
+    Closed,
+    /// The operation needs more permits than there are.
+    TooHeavy {
+        /// Permits that it needs.
+        needs: u32,
+        /// Permits that there are.
+        total: u32,
+    },
+    /// The operation asks for no CQE ([`Sqe::skip_success`]), so nobody would know when it
+    /// ends. Submit it as a part of a chain.
+    NoCqe,
+    /// The ring is of no use any more.
+    Ring(crate::EnterError),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full => f.write_str("full: reap completions, then submit again"),
+            Self::Closed => f.write_str("shutting down"),
+            Self::TooHeavy { needs, total } => {
+                write!(f, "needs {needs} permits of {total}: make a larger CQ")
+            }
+            Self::NoCqe => f.write_str("asks for no CQE: submit it as part of a chain"),
+            Self::Ring(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl<T> fmt::Display for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.why.fmt(f)
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for Refused<T> {}
+
+/// The SQE that cancels an operation when its time is over, linked behind it.
+pub(super) fn deadline_sqe(id: Id, time: *const abi::Timespec) -> Sqe {
+    Sqe {
+        opcode: op::LINK_TIMEOUT,
+        fd: -1,
+        addr: time.expose_provenance() as u64,
+        len: 1,
+        user_data: id.with_kind(Kind::Deadline).0,
+        ..Sqe::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_keeps_its_parts() {
+        for slot in [0, 1, 65535] {
+            for generation in [1, 3, Id::GENERATIONS] {
+                let id = Id::new(Kind::Op, slot, generation).with_member(200);
+                assert_eq!(id.kind(), Some(Kind::Op));
+                assert_eq!((id.slot(), id.generation()), (slot, generation));
+                assert_eq!(id.member(), 200);
+                let timer = id.with_kind(Kind::Deadline).with_member(0);
+                assert_eq!(timer.kind(), Some(Kind::Deadline));
+                assert_eq!((timer.slot(), timer.generation()), (slot, generation));
+                assert_eq!(timer.member(), 0);
+            }
+        }
+        assert_eq!(Id(0).kind(), None);
+        assert_eq!(Id(u64::MAX).kind(), None);
+    }
+
+    #[test]
+    fn four_different_answers() {
+        let cancelled = -libc::ECANCELED;
+        for (res, timer, outcome) in [
+            (0, None, Outcome::Done(0)),
+            (i32::MAX, None, Outcome::Done(i32::MAX as u32)),
+            (5, Some(cancelled), Outcome::Done(5)),
+            (cancelled, None, Outcome::Cancelled),
+            (cancelled, Some(cancelled), Outcome::Cancelled),
+            (cancelled, Some(-libc::ETIME), Outcome::TimedOut),
+            (-libc::EINTR, Some(-libc::ETIME), Outcome::TimedOut),
+            (-libc::ETIME, None, Outcome::TimedOut),
+            (
+                -libc::EIO,
+                Some(-libc::ETIME),
+                Outcome::Failed(Errno::from_raw(libc::EIO)),
+            ),
+            (
+                -libc::EINTR,
+                None,
+                Outcome::Failed(Errno::from_raw(libc::EINTR)),
+            ),
+        ] {
+            assert_eq!(Outcome::of(res, timer), outcome, "{res} {timer:?}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Who enters the kernel, and when it is worth it.
+
+use super::edges;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use crate::sync::{Deadline, Futex, reached};
+use std::time::Duration;
+
+/// When a dedicated submitter enters the kernel.
+///
+/// It enters for everything that was pushed, so while it is in the kernel the next batch
+/// gathers by itself: the default, which waits for nothing, is right unless entering costs
+/// more than the delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// Operations that are worth an enter.
+    pub size: u32,
+    /// How long to wait for that many at most. Somebody who waits for room, and
+    /// [`Driver::flush`](super::Driver::flush), end it.
+    pub delay: Duration,
+}
+
+impl Default for Batching {
+    /// Enters as soon as there is anything.
+    fn default() -> Self {
+        Self {
+            size: 1,
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+/// What a dedicated submitter is asked for.
+///
+/// Rule D1: who pushed adds to the count, and wakes the submitter if that reached its
+/// target. The submitter sets its target by a CAS on the same word, which fails if there
+/// was more to do since it looked: so either it sees the push, or the push sees the target.
+pub(super) struct Requests {
+    /// Pushes so far, and at which count the submitter wants to be woken: 32 bits each.
+    word: AtomicU64,
+    /// Changes with every wake.
+    wakes: Futex,
+    is_urgent: AtomicBool,
+    is_stopped: AtomicBool,
+}
+
+impl Requests {
+    pub(super) fn new() -> Self {
+        Self {
+            word: AtomicU64::new(1),
+            wakes: Futex::new(),
+            is_urgent: AtomicBool::new(false),
+            is_stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Says that so many operations were pushed.
+    #[inline(always)]
+    pub(super) fn ask(&self, pushed: u32) {
+        // Ordering: Release, see `SUBMITTER_ASKED`.
+        let add = u64::from(pushed) << 32;
+        let before = self.word.fetch_add(add, edges::SUBMITTER_ASKED.order());
+        let (count, target) = ((before >> 32) as u32, before as u32);
+        // Reached by this push, and not by one before it.
+        if target.wrapping_sub(count).wrapping_sub(1) < pushed {
+            reached("submitter woken");
+            self.wake();
+        }
+    }
+
+    /// Has the submitter enter now for what was pushed.
+    pub(super) fn hurry(&self) {
+        // Ordering: Relaxed; the wake passes it on.
+        self.is_urgent.store(true, Relaxed);
+        self.wake();
+    }
+
+    pub(super) fn stop(&self) {
+        // Ordering: Relaxed; the wake passes it on.
+        self.is_stopped.store(true, Relaxed);
+        self.wake();
+    }
+
+    #[cold]
+    fn wake(&self) {
+        // Ordering: Release, partner of the load of the word in `sleep`: the flags before it.
+        (self.wakes.word()).fetch_add(1, edges::SUBMITTER_ASKED.order());
+        self.wakes.wake_one();
+    }
+
+    /// Calls `submit` whenever it is worth it, until stopped; once more after that.
+    pub(super) fn serve(&self, batching: Batching, mut submit: impl FnMut()) {
+        let mut served = 0;
+        let mut gathering: Option<Deadline> = None;
+        loop {
+            // Ordering: Acquire, partner of the wake: the flags that it announces.
+            let wakes = self.wakes.word().load(edges::SUBMITTER_SEEN.order());
+            // Ordering: Acquire, see `SUBMITTER_SEEN`.
+            let word = self.word.load(edges::SUBMITTER_SEEN.order());
+            let count = (word >> 32) as u32;
+            let pending = count.wrapping_sub(served);
+            // Ordering: Relaxed; the wake was acquired.
+            let is_stopped = self.is_stopped.load(Relaxed);
+            let is_urgent = self.is_urgent.swap(false, Relaxed) || is_stopped;
+            let is_late = |deadline: &Deadline| deadline.left() == Some(Duration::ZERO);
+            let is_worth_it = pending >= batching.size
+                || is_urgent
+                || batching.delay.is_zero()
+                || gathering.as_ref().is_some_and(is_late);
+            if is_urgent || (pending > 0 && is_worth_it) {
+                submit();
+                served = count;
+                gathering = None;
+                if is_stopped {
+                    return;
+                }
+                continue;
+            }
+            let wanted = if pending == 0 { 1 } else { batching.size };
+            if pending > 0 && gathering.is_none() {
+                gathering = Some(Deadline::after(Some(batching.delay)));
+            }
+            let next = u64::from(count) << 32 | u64::from(served.wrapping_add(wanted));
+            // Ordering: Relaxed; nothing is passed on. On failure the loop looks anew.
+            if (self.word)
+                .compare_exchange(word, next, Relaxed, Relaxed)
+                .is_ok()
+            {
+                reached("submitter sleeps");
+                let left = gathering.as_ref().and_then(Deadline::left);
+                self.wakes.wait(wakes, left);
+            }
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Permits, names, deadlines, cancelling.
+
+use super::*;
+use ringway::pool::{Batching, Outcome, Refusal, Submission};
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Instant;
+
+fn read(file: &impl std::os::fd::AsFd, buf: &'static mut [u8], user_data: u64) -> Op {
+    let mut sqe = Sqe::default();
+    // SAFETY: the buffer is leaked, and the caller keeps the file.
+    unsafe { sqe.prep_read(file, buf.as_mut_ptr(), buf.len() as u32, 0) }.user_data(user_data);
+    sqe.into()
+}
+
+fn memory(len: usize) -> &'static mut [u8] {
+    vec![0; len].leak()
+}
+
+#[test]
+fn any_user_data_comes_back() {
+    let driver = driver(8, 16, Driver::builder());
+    let file = File::open("/proc/self/exe").unwrap();
+    for user_data in [0, 1, u64::MAX, 0x1234_5678_9abc_def0] {
+        let id = driver
+            .try_submit(read(&file, memory(4), user_data))
+            .unwrap();
+        let completion = next(&driver);
+        assert_eq!(completion.op(), id);
+        assert_eq!(completion.user_data(), user_data);
+        assert_eq!(completion.cqe().user_data(), user_data);
+        assert_eq!(completion.outcome(), Outcome::Done(4));
+        assert!(completion.is_last());
+    }
+    assert_eq!(driver.in_flight(), 0);
+}
+
+#[test]
+fn a_full_driver_gives_the_operation_back() {
+    let driver = driver(8, 16, Driver::builder().permits(2));
+    driver.try_submit(nop(1)).unwrap();
+    driver.try_submit(nop(2)).unwrap();
+    let refused = driver.try_submit(nop(3)).unwrap_err();
+    assert_eq!(refused.why, Refusal::Full);
+    assert_eq!(driver.in_flight(), 2);
+    let seen = next_of::<2>(&driver).map(|completion| completion.user_data());
+    assert_eq!(seen, [1, 2]);
+    driver.try_submit(refused.op).unwrap();
+    assert_eq!(next(&driver).user_data(), 3);
+}
+
+#[test]
+fn a_deadline_is_told_from_a_cancel() {
+    let driver = driver(8, 16, Driver::builder());
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let short = Duration::from_millis(5);
+    let op = read(&reader, memory(1), 1).deadline(short);
+    driver.try_submit(op).unwrap();
+    let completion = next(&driver);
+    assert_eq!(
+        (completion.user_data(), completion.outcome()),
+        (1, Outcome::TimedOut)
+    );
+    let id = driver
+        .try_submit(read(&reader, memory(1), 2).deadline(LOST))
+        .unwrap();
+    driver.cancel(id);
+    let completion = next(&driver);
+    assert_eq!(
+        (completion.user_data(), completion.outcome()),
+        (2, Outcome::Cancelled)
+    );
+    driver.try_submit(nop(3).deadline(LOST)).unwrap();
+    let completion = next(&driver);
+    assert_eq!(
+        (completion.user_data(), completion.outcome()),
+        (3, Outcome::Done(0))
+    );
+    assert_eq!(driver.in_flight(), 0);
+    assert_eq!(driver.stats().stale, 0);
+}
+
+/// Row B4, the part that is the driver's: 3 workers, 2 reapers, SQ 8, CQ 16.
+fn million(submission: Submission, operations: u64) {
+    let driver = driver(8, 16, Driver::builder().submission(submission));
+    let (reaped, sum) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|threads| {
+        let submitter = threads.spawn(|| driver.serve());
+        let workers: Vec<_> = (0..3)
+            .map(|worker| {
+                let driver = &driver;
+                threads.spawn(move || {
+                    for i in 0..operations {
+                        driver
+                            .submit(nop(worker * operations + i), Some(LOST))
+                            .unwrap();
+                        assert!(driver.in_flight() <= 12);
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            threads.spawn(|| {
+                while reaped.load(Relaxed) < 3 * operations {
+                    let tell = |event| match event {
+                        Event::Completed(completion) => {
+                            sum.fetch_add(completion.user_data(), Relaxed);
+                            reaped.fetch_add(1, Relaxed);
+                        }
+                        Event::Stale(cqe) => panic!("{cqe:?}"),
+                    };
+                    driver.wait_reap(Some(LOST), tell).unwrap();
+                }
+                driver.wake().unwrap();
+            });
+        }
+        workers
+            .into_iter()
+            .for_each(|worker| worker.join().unwrap());
+        driver.flush();
+        driver.stop_serving();
+        submitter.join().unwrap();
+    });
+    let all = 3 * operations;
+    assert_eq!(sum.into_inner(), all * (all - 1) / 2);
+    assert_eq!(driver.in_flight(), 0);
+    let stats = driver.stats();
+    assert_eq!(
+        (stats.flushes, stats.stale, driver.ring().cq_overflow()),
+        (0, 0, 0)
+    );
+    println!("{stats:?}");
+}
+
+#[test]
+fn smoke() {
+    let start = Instant::now();
+    million(Submission::Combining, 30_000);
+    println!("combining {:?}", start.elapsed());
+    let start = Instant::now();
+    million(Submission::Dedicated(Batching::default()), 30_000);
+    println!("dedicated {:?}", start.elapsed());
+}

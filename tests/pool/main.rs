@@ -1,0 +1,52 @@
+//! The pool's parts and the pool, on the real kernel.
+#![allow(
+    clippy::disallowed_types,
+    reason = "what the tests count is not what the pool shares"
+)]
+
+#[path = "../child/mod.rs"]
+mod child;
+mod driver;
+
+use ringway::pool::{Completion, Driver, DriverBuilder, Event, Op};
+use ringway::{Ring, Sqe};
+use std::time::Duration;
+
+/// Longer than anything here takes: a wait that ends by it has lost its wake-up.
+const LOST: Duration = Duration::from_secs(20);
+
+fn driver(sq: u32, cq: u32, settings: DriverBuilder) -> Driver {
+    let ring = Ring::builder(sq)
+        .cq_entries(cq)
+        .build()
+        .unwrap_or_else(|refused| panic!("{refused}"));
+    settings.build(ring).unwrap()
+}
+
+fn nop(user_data: u64) -> Op {
+    let mut sqe = Sqe::default();
+    // SAFETY: a NOP names nothing.
+    unsafe { sqe.prep_nop() }.user_data(user_data);
+    sqe.into()
+}
+
+/// The next completion.
+#[track_caller]
+fn next(driver: &Driver) -> Completion {
+    let [one] = next_of(driver);
+    one
+}
+
+/// The next `N` completions, and no more.
+#[track_caller]
+fn next_of<const N: usize>(driver: &Driver) -> [Completion; N] {
+    let mut found = Vec::new();
+    while found.len() < N {
+        let take = |event| match event {
+            Event::Completed(completion) => found.push(completion),
+            Event::Stale(cqe) => panic!("{cqe:?}"),
+        };
+        driver.wait_reap(Some(LOST), take).unwrap();
+    }
+    found.try_into().expect("no more completions")
+}
