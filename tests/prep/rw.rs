@@ -269,3 +269,19 @@ fn fixed_files() {
         assert_eq!(buf, if index == 2 { b"0ab3" } else { b"...." });
     }
 }
+
+/// Makes these the ring's registered buffers, from index 0 on.
+pub(super) fn register_buffers(ring: &Ring, buffers: &[&'static mut [u8]]) {
+    const REGISTER_BUFFERS: u32 = 0;
+    let mut iovecs: Vec<libc::iovec> = buffers
+        .iter()
+        .map(|buffer| libc::iovec {
+            iov_base: buffer.as_ptr().cast_mut().cast(),
+            iov_len: buffer.len(),
+        })
+        .collect();
+    let count = iovecs.len().try_into().unwrap();
+    let table = iovecs.as_mut_ptr().cast();
+    // SAFETY: the kernel reads the table during the call; the buffers stay for ever.
+    unsafe { ring.registrar().register(REGISTER_BUFFERS, table, count) }.unwrap();
+}
