@@ -272,12 +272,15 @@ fn only_what_reads_takes_buffers() {
 #[test]
 fn a_cancelled_read_says_whether_it_has_the_buffer() {
     let ring = ring();
-    let (reader, _writer) = io::pipe().unwrap();
+    let (reader, mut writer) = io::pipe().unwrap();
+    let read = || {
+        start(&ring, |sqe| {
+            // SAFETY: the kernel writes to provided memory only.
+            unsafe { sqe.prep_read(&reader, ptr::null_mut(), 4, 0) }.buffer_select(0)
+        });
+    };
     provide(&ring, memory::<4>(), 4, 0, 3);
-    start(&ring, |sqe| {
-        // SAFETY: the kernel writes to provided memory only.
-        unsafe { sqe.prep_read(&reader, ptr::null_mut(), 4, 0) }.buffer_select(0)
-    });
+    read();
     start(&ring, |sqe| {
         // SAFETY: nothing has to stay alive.
         unsafe { sqe.prep_cancel64(0, CancelFlags::NONE) }.user_data(1)
@@ -293,4 +296,11 @@ fn a_cancelled_read_says_whether_it_has_the_buffer() {
         None => 1,
     };
     assert_eq!(remove(&ring, 2, 0), Ok(left));
+
+    // Not cancelled, it has it in any case.
+    provide(&ring, memory::<4>(), 4, 0, 4);
+    read();
+    writer.write_all(b"ab").unwrap();
+    let cqe = next(&ring);
+    assert_eq!((result(cqe), cqe.buffer_id()), (Ok(2), Some(4)));
 }

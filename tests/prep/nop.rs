@@ -74,6 +74,7 @@ fn files_and_buffers_are_looked_up() {
     for (looks_up, errno) in [
         (new().file(&null), None),
         (new().file(Fixed(1)), None),
+        (new().file(Fixed(9)).file(&null), None),
         (new().fixed_buffer(1), None),
         (new().file(&null).fixed_buffer(0), None),
         (new().file(closed), Some(libc::EBADF)),

@@ -51,19 +51,22 @@ fn read_at_the_current_position() {
     assert_eq!(file.stream_position().unwrap(), 8);
 }
 
+/// The manual wants 0 or -1 as the offset; the kernel does not look at it.
 #[test]
 fn read_from_a_pipe_when_data_comes() {
     let ring = ring();
     let (reader, mut writer) = io::pipe().unwrap();
-    let buf = memory::<8>();
-    start(&ring, |sqe| {
-        // SAFETY: the memory stays.
-        unsafe { sqe.prep_read(&reader, buf.as_mut_ptr(), 8, 0) }
-    });
-    assert_idle(&ring);
-    writer.write_all(b"data").unwrap();
-    assert_eq!(result(next(&ring)), Ok(4));
-    assert_eq!(buf, b"data....");
+    for offset in [0, 5, CURRENT_POSITION] {
+        let buf = memory::<8>();
+        start(&ring, |sqe| {
+            // SAFETY: the memory stays.
+            unsafe { sqe.prep_read(&reader, buf.as_mut_ptr(), 8, offset) }
+        });
+        assert_idle(&ring);
+        writer.write_all(b"data").unwrap();
+        assert_eq!(result(next(&ring)), Ok(4));
+        assert_eq!(buf, b"data....");
+    }
 }
 
 #[test]
