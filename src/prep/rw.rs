@@ -116,6 +116,7 @@ impl IoPriority {
         self.0
     }
 
+    // IOPRIO_CLASS_* and IOPRIO_PRIO_VALUE of linux/ioprio.h: libc does not have them.
     const fn class(class: u16, level: u8) -> Self {
         let level = if level < 7 { level } else { 7 };
         Self(class << 13 | level as u16)
