@@ -6,7 +6,7 @@
 //!
 //! | family | operations |
 //! |---|---|
-//! | reading and writing | [`prep_read`](Sqe::prep_read), [`prep_write`](Sqe::prep_write), [`prep_readv`](Sqe::prep_readv), [`prep_readv2`](Sqe::prep_readv2), [`prep_writev`](Sqe::prep_writev), [`prep_writev2`](Sqe::prep_writev2) |
+//! | reading and writing | [`prep_read`](Sqe::prep_read), [`prep_write`](Sqe::prep_write), [`prep_readv`](Sqe::prep_readv), [`prep_readv2`](Sqe::prep_readv2), [`prep_writev`](Sqe::prep_writev), [`prep_writev2`](Sqe::prep_writev2), [`prep_read_fixed`](Sqe::prep_read_fixed), [`prep_write_fixed`](Sqe::prep_write_fixed), [`prep_readv_fixed`](Sqe::prep_readv_fixed), [`prep_writev_fixed`](Sqe::prep_writev_fixed), [`prep_read_multishot`](Sqe::prep_read_multishot); [`rw_flags`](Sqe::rw_flags), [`ioprio`](Sqe::ioprio), [`write_stream`](Sqe::write_stream), [`pi_attribute`](Sqe::pi_attribute) |
 //! | files | [`prep_openat`](Sqe::prep_openat), [`prep_close`](Sqe::prep_close), [`prep_fsync`](Sqe::prep_fsync) |
 //! | opening files |  |
 //! | metadata of files |  |
@@ -14,7 +14,7 @@
 //! | names of files |  |
 //! | splicing, pipes |  |
 //! | the table of registered files |  |
-//! | provided buffers |  |
+//! | provided buffers | [`prep_provide_buffers`](Sqe::prep_provide_buffers), [`prep_remove_buffers`](Sqe::prep_remove_buffers) |
 //! | sockets |  |
 //! | sending |  |
 //! | receiving |  |
@@ -26,7 +26,7 @@
 //! | futexes |  |
 //! | processes |  |
 //! | commands |  |
-//! | nothing | [`prep_nop`](Sqe::prep_nop) |
+//! | nothing | [`prep_nop`](Sqe::prep_nop), [`prep_nop_with`](Sqe::prep_nop_with), [`prep_nop128`](crate::Slot128::prep_nop128) |
 //!
 //! # A prep resets everything
 //!
@@ -116,7 +116,8 @@ mod xattr;
 
 pub use cancel::CancelFlags;
 pub use file::FsyncFlags;
-pub use rw::{CURRENT_POSITION, RwFlags};
+pub use nop::Nop;
+pub use rw::{CURRENT_POSITION, IoPriority, PiAttribute, PiFlags, RwFlags};
 pub use target::{Dir, Direct, Fixed, Target};
 pub use time::{TimeoutFlags, Timespec};
 
