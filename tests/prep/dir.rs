@@ -256,10 +256,11 @@ fn linkat_gives_another_name() {
     assert_eq!(link(c"one", c"hard", NONE), Ok(0));
     assert_eq!(link(c"sym", c"sym", NONE), Ok(0));
     assert_eq!(link(c"sym", c"followed", LinkFlags::SYMLINK_FOLLOW), Ok(0));
-    let (old, new) = (tree.path("a/one"), tree.path("a/again"));
+    let (old, new) = (tree.path("a/sym"), tree.path("a/again"));
     let got = run(&ring, |sqe| {
+        let flags = LinkFlags::SYMLINK_FOLLOW;
         // SAFETY: the paths stay until the CQE.
-        unsafe { sqe.prep_link(old.as_ptr(), new.as_ptr(), NONE) }
+        unsafe { sqe.prep_link(old.as_ptr(), new.as_ptr(), flags) }
     });
     assert_eq!(got, Ok(0));
     assert_eq!(
