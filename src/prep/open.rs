@@ -98,9 +98,8 @@ impl Sqe {
     /// As [`prep_openat`](Sqe::prep_openat), but the file goes to a place in the table of
     /// registered files and gets no descriptor.
     ///
-    /// `O_CLOEXEC` ends in `EINVAL`: such a file does not outlive the ring. One CQE, `res`
-    /// as [`Direct`] says, or an error of `openat(2)`. Linux 5.15;
-    /// `io_uring_prep_openat_direct(3)`.
+    /// `O_CLOEXEC` ends in `EINVAL`: there is no descriptor for an exec to close. One CQE:
+    /// `res` is as [`Direct`] says. Linux 5.15; `io_uring_prep_openat_direct(3)`.
     ///
     /// # Safety
     /// As for [`prep_openat`](Sqe::prep_openat).

@@ -47,11 +47,11 @@ fn unsynced_pages(file: &File) -> io::Result<u64> {
 }
 
 /// Writes to the file; false, and says so, where that leaves no dirty pages.
-fn dirty(test: &str, mut file: &File) -> bool {
+fn dirty(op: &str, mut file: &File) -> bool {
     file.write_all(&[7; 100_000]).unwrap();
     match unsynced_pages(file) {
-        Ok(0) => skip(test, "this file system keeps no dirty pages"),
-        Err(error) => skip(test, &format!("cachestat(2): {error}")),
+        Ok(0) => untried(op, "this file system keeps no dirty pages"),
+        Err(error) => untried(op, &format!("cachestat(2): {error}")),
         Ok(_) => return true,
     }
     false
@@ -62,7 +62,7 @@ fn fsync_brings_the_file_to_the_disk() {
     let ring = ring();
     let (_, file) = file("fsync", b"");
     for flags in [FsyncFlags::NONE, FsyncFlags::DATASYNC] {
-        if !dirty("fsync", &file) {
+        if !dirty("OP_FSYNC", &file) {
             return;
         }
         let got = run(&ring, |sqe| {
@@ -117,7 +117,7 @@ fn sync_file_range_brings_the_pages_to_the_disk() {
         | SyncFileRangeFlags::WRITE
         | SyncFileRangeFlags::WAIT_AFTER;
     for len in [0, u32::MAX] {
-        if !dirty("sync_file_range", &file) {
+        if !dirty("OP_SYNC_FILE_RANGE", &file) {
             return;
         }
         let got = run(&ring, |sqe| {
@@ -319,17 +319,18 @@ impl Cached {
 
 #[test]
 fn fadvise_drops_pages() {
-    const TEST: &str = "OP_FADVISE";
+    const OP: &str = "OP_FADVISE";
     let ring = ring();
     let file = Cached::new("fadvise");
     match file.there() {
-        Ok(there) => assert_eq!(there, [true; 3]),
-        Err(error) => return untried(TEST, &format!("cachestat(2): {error}")),
+        Ok([true, true, true]) => {}
+        Ok(_) => return untried(OP, "this file system does not tell what it keeps"),
+        Err(error) => return untried(OP, &format!("cachestat(2): {error}")),
     }
     // SAFETY: an advice names no memory.
     unsafe { libc::posix_fadvise(file.0.as_raw_fd(), 0, 4096, libc::POSIX_FADV_DONTNEED) };
     if file.there().unwrap() != [false, true, true] {
-        return untried(TEST, "this file system keeps its pages");
+        return untried(OP, "this file system keeps its pages");
     }
 
     let file = Cached::new("fadvise");
@@ -345,7 +346,7 @@ fn fadvise_drops_pages() {
     assert_eq!(file.there().unwrap(), [false, false, true]);
     assert_eq!(advise(2 * GIB, 0), Ok(0), "all up to the end");
     assert_eq!(file.there().unwrap(), [false; 3]);
-    tried(TEST);
+    tried(OP);
 
     if has(6, 11, "fadvise64", "64 bits of length") {
         let file = Cached::new("fadvise");
