@@ -1,9 +1,8 @@
 //! Extended attributes.
 
 use std::ffi::c_char;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::address;
+use super::{Target, address};
 use crate::abi::{Sqe, op};
 use crate::flags::flags;
 
@@ -38,10 +37,12 @@ impl Sqe {
         path: *const c_char,
         len: u32,
     ) -> &mut Sqe {
-        self.reset_to(Sqe {
+        let of_path = Sqe {
+            opcode: op::GETXATTR,
             addr3: address(path),
-            ..xattr(op::GETXATTR, name, value, XattrFlags::NONE, len)
-        })
+            ..Sqe::default()
+        };
+        self.reset_to(xattr(of_path, name, value, XattrFlags::NONE, len))
     }
 
     /// Sets an extended attribute of the file at `path` to `len` bytes.
@@ -62,41 +63,39 @@ impl Sqe {
         flags: XattrFlags,
         len: u32,
     ) -> &mut Sqe {
-        self.reset_to(Sqe {
+        let of_path = Sqe {
+            opcode: op::SETXATTR,
             addr3: address(path),
-            ..xattr(op::SETXATTR, name, value, flags, len)
-        })
+            ..Sqe::default()
+        };
+        self.reset_to(xattr(of_path, name, value, flags, len))
     }
 
     /// [`prep_getxattr`](Sqe::prep_getxattr) of an open file.
     ///
-    /// The kernel takes no fixed file here. Linux 5.19; `io_uring_prep_fgetxattr(3)`,
+    /// Linux 5.19, for fixed files 6.13, `EBADF` before; `io_uring_prep_fgetxattr(3)`,
     /// `fgetxattr(2)`.
     ///
     /// # Safety
     /// As for [`prep_getxattr`](Sqe::prep_getxattr), and the file stays open until the CQE.
     #[inline]
-    pub unsafe fn prep_fgetxattr(
+    pub unsafe fn prep_fgetxattr<'fd>(
         &mut self,
-        file: BorrowedFd<'_>,
+        file: impl Into<Target<'fd>>,
         name: *const c_char,
         value: *mut u8,
         len: u32,
     ) -> &mut Sqe {
-        self.reset_to(Sqe {
-            fd: file.as_raw_fd(),
-            ..xattr(op::FGETXATTR, name, value, XattrFlags::NONE, len)
-        })
+        let of_file = file.into().sqe(op::FGETXATTR);
+        self.reset_to(xattr(of_file, name, value, XattrFlags::NONE, len))
     }
 
     /// [`prep_setxattr`](Sqe::prep_setxattr) of an open file.
     ///
-    /// The kernel takes no fixed file here. Linux 5.19; `io_uring_prep_fsetxattr(3)`,
+    /// Linux 5.19, for fixed files 6.13, `EBADF` before; `io_uring_prep_fsetxattr(3)`,
     /// `fsetxattr(2)`.
     ///
     /// ```
-    /// use std::os::fd::AsFd;
-    ///
     /// use ringway::{Ring, prep::XattrFlags};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -107,7 +106,7 @@ impl Sqe {
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
     /// // SAFETY: name and value are constants, `file` stays open until the CQE.
-    /// unsafe { slot.prep_fsetxattr(file.as_fd(), name, b"plain".as_ptr(), flags, 5) };
+    /// unsafe { slot.prep_fsetxattr(&file, name, b"plain".as_ptr(), flags, 5) };
     /// slot.push();
     /// ring.submit()?;
     ///
@@ -124,29 +123,26 @@ impl Sqe {
     /// # Safety
     /// As for [`prep_setxattr`](Sqe::prep_setxattr), and the file stays open until the CQE.
     #[inline]
-    pub unsafe fn prep_fsetxattr(
+    pub unsafe fn prep_fsetxattr<'fd>(
         &mut self,
-        file: BorrowedFd<'_>,
+        file: impl Into<Target<'fd>>,
         name: *const c_char,
         value: *const u8,
         flags: XattrFlags,
         len: u32,
     ) -> &mut Sqe {
-        self.reset_to(Sqe {
-            fd: file.as_raw_fd(),
-            ..xattr(op::FSETXATTR, name, value, flags, len)
-        })
+        let of_file = file.into().sqe(op::FSETXATTR);
+        self.reset_to(xattr(of_file, name, value, flags, len))
     }
 }
 
 #[inline(always)]
-fn xattr(opcode: u8, name: *const c_char, value: *const u8, flags: XattrFlags, len: u32) -> Sqe {
+fn xattr(of: Sqe, name: *const c_char, value: *const u8, flags: XattrFlags, len: u32) -> Sqe {
     Sqe {
-        opcode,
         off: address(value),
         addr: address(name),
         len,
         op_flags: flags.0,
-        ..Sqe::default()
+        ..of
     }
 }

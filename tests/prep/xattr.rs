@@ -5,9 +5,9 @@ use std::fs::{self, File};
 use std::io;
 use std::ptr;
 
-use ringway::prep::XattrFlags;
+use ringway::prep::{Fixed, XattrFlags};
 
-use super::child::{knows, tried, untried};
+use super::child::{has, knows, tried, untried};
 use super::gate::held;
 use super::*;
 
@@ -86,7 +86,7 @@ fn an_attribute_is_set() {
         run(&ring, |sqe| {
             let (name, len) = (NAME.as_ptr(), value.len() as u32);
             // SAFETY: as above, and the file is open until the CQE.
-            unsafe { sqe.prep_fsetxattr(file.as_fd(), name, value.as_ptr(), flags, len) }
+            unsafe { sqe.prep_fsetxattr(&file, name, value.as_ptr(), flags, len) }
         })
     };
     type Set<'a> = &'a dyn Fn(&'static [u8], XattrFlags) -> Result<u32, i32>;
@@ -123,7 +123,7 @@ fn an_attribute_is_read() {
     let by_file = |value: &mut [u8; 8], len| {
         run(&ring, |sqe| {
             // SAFETY: as above, and the file is open until the CQE.
-            unsafe { sqe.prep_fgetxattr(file.as_fd(), NAME.as_ptr(), value.as_mut_ptr(), len) }
+            unsafe { sqe.prep_fgetxattr(&file, NAME.as_ptr(), value.as_mut_ptr(), len) }
         })
     };
     type Get<'a> = &'a dyn Fn(&mut [u8; 8], u32) -> Result<u32, i32>;
@@ -147,6 +147,35 @@ fn an_attribute_is_read() {
     remove(path);
     tried("OP_GETXATTR");
     tried("OP_FGETXATTR");
+}
+
+#[test]
+fn attributes_of_a_fixed_file() {
+    let Some((ring, path, file)) = ring_and_file("xattr_fixed") else {
+        return;
+    };
+    if !has(6, 13, "xattr", "attributes of a fixed file") {
+        return remove(path);
+    }
+    register_files(&ring, &[None, Some(file.as_fd())]);
+    for (index, set, got, bytes) in [
+        (1, Ok(0), Ok(5), b"value..."),
+        (0, Err(libc::EBADF), Err(libc::EBADF), b"........"),
+    ] {
+        let done = run(&ring, |sqe| {
+            let (name, value) = (NAME.as_ptr(), b"value".as_ptr());
+            // SAFETY: the strings are constant, the ring holds the file.
+            unsafe { sqe.prep_fsetxattr(Fixed(index), name, value, NONE, 5) }
+        });
+        assert_eq!(done, set);
+        let value = memory();
+        let done = run(&ring, |sqe| {
+            // SAFETY: as above, and the memory stays.
+            unsafe { sqe.prep_fgetxattr(Fixed(index), NAME.as_ptr(), value.as_mut_ptr(), 8) }
+        });
+        assert_eq!((done, &*value), (got, bytes));
+    }
+    remove(path);
 }
 
 #[test]
@@ -199,7 +228,7 @@ fn what_is_read_is_copied_at_submit() {
         |sqe, _, file, value, name| {
             let name = name.as_ptr().cast();
             // SAFETY: as above, and the file is open until the CQE.
-            unsafe { sqe.prep_fsetxattr(file.as_fd(), name, value.as_ptr(), NONE, 5) }
+            unsafe { sqe.prep_fsetxattr(file, name, value.as_ptr(), NONE, 5) }
         },
     ];
     for (text, prep) in [b"first", b"other"].into_iter().zip(sets) {
