@@ -1,11 +1,12 @@
 //! Extended attributes.
 
 use std::ffi::CStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::ptr;
 
 use ringway::prep::{Fixed, XattrFlags};
+use tempfile::NamedTempFile;
 
 use super::child::{has, knows, tried, untried};
 use super::gate::held;
@@ -23,21 +24,19 @@ const NONE: XattrFlags = XattrFlags::NONE;
 
 /// A ring, and an empty file on a file system that has attributes for users; `None`, and
 /// says so, where there is no such thing.
-fn ring_and_file(test: &str) -> Option<(Ring, CString, File)> {
+fn ring_and_file() -> Option<(Ring, CString, NamedTempFile)> {
     let ring = ring();
     if !OPS.iter().all(|(op, name)| knows(&ring, *op, name)) {
         return None;
     }
     let target = env!("CARGO_TARGET_TMPDIR");
     for dir in [target, "/tmp", "/var/tmp", "/dev/shm"] {
-        let path = Path::new(dir).join(format!("ringway-{}-{test}", std::process::id()));
-        let Ok(file) = File::create(&path) else {
+        let Ok(file) = NamedTempFile::new_in(dir) else {
             continue;
         };
-        let c_path = c_path(&path);
-        match set(&c_path, c"user.try", b"") {
-            Ok(()) => return Some((ring, c_path, file)),
-            Err(_) => fs::remove_file(path).unwrap(),
+        let path = c_path(file.path());
+        if set(&path, c"user.try", b"").is_ok() {
+            return Some((ring, path, file));
         }
     }
     for (_, name) in OPS {
@@ -66,13 +65,9 @@ fn get(path: &CStr) -> Option<Vec<u8>> {
     Some(value)
 }
 
-fn remove(path: CString) {
-    fs::remove_file(path.to_str().unwrap()).unwrap();
-}
-
 #[test]
 fn an_attribute_is_set() {
-    let Some((ring, path, file)) = ring_and_file("setxattr") else {
+    let Some((ring, path, file)) = ring_and_file() else {
         return;
     };
     let by_path = |value: &'static [u8], flags| {
@@ -104,14 +99,13 @@ fn an_attribute_is_set() {
         // SAFETY: the strings live until the call is over.
         unsafe { libc::removexattr(path.as_ptr(), NAME.as_ptr()) };
     }
-    remove(path);
     tried("OP_SETXATTR");
     tried("OP_FSETXATTR");
 }
 
 #[test]
 fn an_attribute_is_read() {
-    let Some((ring, path, file)) = ring_and_file("getxattr") else {
+    let Some((ring, path, file)) = ring_and_file() else {
         return;
     };
     let by_path = |value: &mut [u8; 8], len| {
@@ -144,18 +138,17 @@ fn an_attribute_is_read() {
             assert_eq!(value, bytes);
         }
     }
-    remove(path);
     tried("OP_GETXATTR");
     tried("OP_FGETXATTR");
 }
 
 #[test]
 fn attributes_of_a_fixed_file() {
-    let Some((ring, path, file)) = ring_and_file("xattr_fixed") else {
+    let Some((ring, path, file)) = ring_and_file() else {
         return;
     };
     if !has(6, 13, "xattr", "attributes of a fixed file") {
-        return remove(path);
+        return;
     }
     register_files(&ring, &[None, Some(file.as_fd())]);
     for (index, set, got, bytes) in [
@@ -175,12 +168,11 @@ fn attributes_of_a_fixed_file() {
         });
         assert_eq!((done, &*value), (got, bytes));
     }
-    remove(path);
 }
 
 #[test]
 fn attributes_fail() {
-    let Some((ring, path, _)) = ring_and_file("xattr_fails") else {
+    let Some((ring, path, _file)) = ring_and_file() else {
         return;
     };
     let long = CString::new([b"user.".as_slice(), &[b'x'; 300]].concat()).unwrap();
@@ -209,13 +201,12 @@ fn attributes_fail() {
         unsafe { sqe.prep_setxattr(NAME.as_ptr(), ptr::null(), file.as_ptr(), NONE, 65537) }
     });
     assert_eq!(got, Err(libc::E2BIG));
-    remove(path);
 }
 
 /// Names, paths and the value that is set are needed until submit.
 #[test]
 fn what_is_read_is_copied_at_submit() {
-    let Some((ring, path, file)) = ring_and_file("xattr_stable") else {
+    let Some((ring, path, file)) = ring_and_file() else {
         return;
     };
     type Set = for<'s> fn(&'s mut Sqe, &CStr, &File, &[u8; 5], &[u8; 13]) -> &'s mut Sqe;
@@ -236,7 +227,7 @@ fn what_is_read_is_copied_at_submit() {
         let mut of = path.to_bytes_with_nul().to_owned();
         let gate = held(&ring, |sqe| {
             let path = CStr::from_bytes_with_nul(&of).unwrap();
-            prep(sqe, path, &file, &value, &name)
+            prep(sqe, path, file.as_file(), &value, &name)
         });
         value.fill(b'x');
         name.fill(0);
@@ -260,5 +251,4 @@ fn what_is_read_is_copied_at_submit() {
     // SAFETY: 8 bytes, and the operation has ended.
     assert_eq!(unsafe { &*value.cast::<[u8; 8]>() }, b"late....");
     assert_eq!((name, of[0]), ([0; 13], 0));
-    remove(path);
 }
