@@ -161,6 +161,7 @@ fn attributes_of_a_fixed_file() {
             unsafe { sqe.prep_fsetxattr(Fixed(index), name, value, NONE, 5) }
         });
         assert_eq!(done, set);
+        assert_eq!(get(&path).unwrap(), b"value");
         let value = memory();
         let done = run(&ring, |sqe| {
             // SAFETY: as above, and the memory stays.
