@@ -7,13 +7,13 @@
 //! | family | operations |
 //! |---|---|
 //! | reading and writing | [`prep_read`](Sqe::prep_read), [`prep_write`](Sqe::prep_write), [`prep_readv`](Sqe::prep_readv), [`prep_readv2`](Sqe::prep_readv2), [`prep_writev`](Sqe::prep_writev), [`prep_writev2`](Sqe::prep_writev2), [`prep_read_fixed`](Sqe::prep_read_fixed), [`prep_write_fixed`](Sqe::prep_write_fixed), [`prep_readv_fixed`](Sqe::prep_readv_fixed), [`prep_writev_fixed`](Sqe::prep_writev_fixed), [`prep_read_multishot`](Sqe::prep_read_multishot); [`rw_flags`](Sqe::rw_flags), [`ioprio`](Sqe::ioprio), [`write_stream`](Sqe::write_stream), [`pi_attribute`](Sqe::pi_attribute) |
-//! | files | [`prep_openat`](Sqe::prep_openat), [`prep_close`](Sqe::prep_close), [`prep_fsync`](Sqe::prep_fsync) |
-//! | opening files |  |
-//! | metadata of files |  |
-//! | extended attributes |  |
-//! | names of files |  |
-//! | splicing, pipes |  |
-//! | the table of registered files |  |
+//! | files | [`prep_close`](Sqe::prep_close), [`prep_close_direct`](Sqe::prep_close_direct), [`prep_fsync`](Sqe::prep_fsync), [`prep_sync_file_range`](Sqe::prep_sync_file_range), [`prep_fallocate`](Sqe::prep_fallocate), [`prep_ftruncate`](Sqe::prep_ftruncate), [`prep_fadvise`](Sqe::prep_fadvise), [`prep_fadvise64`](Sqe::prep_fadvise64), [`prep_madvise`](Sqe::prep_madvise), [`prep_madvise64`](Sqe::prep_madvise64) |
+//! | opening files | [`prep_openat`](Sqe::prep_openat), [`prep_openat_direct`](Sqe::prep_openat_direct), [`prep_open`](Sqe::prep_open), [`prep_open_direct`](Sqe::prep_open_direct), [`prep_openat2`](Sqe::prep_openat2), [`prep_openat2_direct`](Sqe::prep_openat2_direct) |
+//! | metadata of files | [`prep_statx`](Sqe::prep_statx) |
+//! | extended attributes | [`prep_getxattr`](Sqe::prep_getxattr), [`prep_setxattr`](Sqe::prep_setxattr), [`prep_fgetxattr`](Sqe::prep_fgetxattr), [`prep_fsetxattr`](Sqe::prep_fsetxattr) |
+//! | names of files | [`prep_renameat`](Sqe::prep_renameat), [`prep_rename`](Sqe::prep_rename), [`prep_unlinkat`](Sqe::prep_unlinkat), [`prep_unlink`](Sqe::prep_unlink), [`prep_mkdirat`](Sqe::prep_mkdirat), [`prep_mkdir`](Sqe::prep_mkdir), [`prep_symlinkat`](Sqe::prep_symlinkat), [`prep_symlink`](Sqe::prep_symlink), [`prep_linkat`](Sqe::prep_linkat), [`prep_link`](Sqe::prep_link) |
+//! | splicing, pipes | [`prep_splice`](Sqe::prep_splice), [`prep_tee`](Sqe::prep_tee), [`prep_pipe`](Sqe::prep_pipe), [`prep_pipe_direct`](Sqe::prep_pipe_direct) |
+//! | the table of registered files | [`prep_files_update`](Sqe::prep_files_update), [`prep_fixed_fd_install`](Sqe::prep_fixed_fd_install) |
 //! | provided buffers | [`prep_provide_buffers`](Sqe::prep_provide_buffers), [`prep_remove_buffers`](Sqe::prep_remove_buffers) |
 //! | sockets |  |
 //! | sending |  |
@@ -115,11 +115,17 @@ mod time;
 mod xattr;
 
 pub use cancel::CancelFlags;
-pub use file::FsyncFlags;
+pub use dir::{LinkFlags, RenameFlags, UnlinkFlags};
+pub use file::{FallocateFlags, FsyncFlags, SyncFileRangeFlags};
+pub use fixed::{InstallFlags, SKIP_FILE};
 pub use nop::Nop;
+pub use open::{OpenHow, ResolveFlags};
 pub use rw::{CURRENT_POSITION, IoPriority, PiAttribute, PiFlags, RwFlags};
+pub use splice::SpliceFlags;
+pub use stat::StatxFlags;
 pub use target::{Dir, Direct, Fixed, Target};
 pub use time::{TimeoutFlags, Timespec};
+pub use xattr::XattrFlags;
 
 impl Sqe {
     /// Overwrites all 64 bytes: the one store that every prep ends in.

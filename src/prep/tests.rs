@@ -19,6 +19,7 @@ const OP_FLAGS: usize = 28;
 const USER_DATA: usize = 32;
 const BUF_INDEX: usize = 40;
 const PERSONALITY: usize = 42;
+const FILE_INDEX: usize = 44;
 
 /// An SQE that an earlier operation left with every bit set.
 fn used() -> Sqe {
@@ -292,6 +293,51 @@ fn directories() {
         // SAFETY: nobody submits this SQE.
         unsafe { sqe.prep_openat(dir, ptr::null(), 0, 0) };
         assert_fields(sqe, &[(OPCODE, &[18]), (FD, &fd)]);
+    }
+}
+
+#[test]
+fn places() {
+    // The last index that a table could have; what is above it is no other place.
+    const LAST: u32 = i32::MAX as u32;
+    for (place, field, index) in [
+        (Direct::at(Fixed(0)), 1, 0),
+        (Direct::at(Fixed(6)), 7, 6),
+        (Direct::at(Fixed(LAST - 1)), LAST, LAST - 1),
+        (Direct::at(Fixed(LAST)), LAST + 1, LAST),
+        (Direct::at(Fixed(u32::MAX - 1)), LAST + 1, LAST),
+        (Direct::at(Fixed(u32::MAX)), LAST + 1, LAST),
+        (Direct::ALLOC, u32::MAX, u32::MAX),
+    ] {
+        let mut sqe = used();
+        // SAFETY: nobody submits this SQE.
+        unsafe { sqe.prep_open_direct(ptr::null(), 0, 0, place) };
+        let fields: Fields = &[
+            (OPCODE, &[18]),
+            (FD, &n32(-100i32 as u32)),
+            (FILE_INDEX, &n32(field)),
+        ];
+        assert_fields(sqe, fields);
+
+        let mut sqe = used();
+        // SAFETY: nobody submits this SQE.
+        unsafe { sqe.prep_files_update(ptr::null_mut(), 0, place) };
+        let fields: Fields = &[
+            (OPCODE, &[20]),
+            (FD, &n32(u32::MAX)),
+            (OFF, &n64(index.into())),
+        ];
+        assert_fields(sqe, fields);
+    }
+}
+
+#[test]
+fn close_of_a_place() {
+    for (index, field) in [(0, 1), (6, 7), (u32::MAX, 1 << 31)] {
+        let mut sqe = used();
+        // SAFETY: nobody submits this SQE.
+        unsafe { sqe.prep_close_direct(Fixed(index)) };
+        assert_fields(sqe, &[(OPCODE, &[19]), (FILE_INDEX, &n32(field))]);
     }
 }
 

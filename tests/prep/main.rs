@@ -19,6 +19,7 @@ mod epoll;
 mod file;
 mod fixed;
 mod futex;
+mod gate;
 mod msg;
 mod nop;
 mod open;
