@@ -27,8 +27,14 @@ use crate::ring::{Disabled, Local, Ring};
 use crate::setup::RingFd;
 use crate::syscall::Errno;
 
+mod buffers;
+mod eventfd;
 mod files;
 mod personality;
+mod resource;
+
+pub use buffers::{CloneFlags, CloneSource};
+pub use files::FilePlace;
 
 /// Registers with one ring: [`Ring::registrar`], [`Local::registrar`],
 /// [`Disabled::registrar`].

@@ -2,9 +2,13 @@
 
 use ringway::Ring;
 
+mod buffers;
 #[path = "../child/mod.rs"]
 mod child;
+mod eventfd;
 mod files;
+mod op;
+mod personality;
 
 fn ring() -> Ring {
     Ring::builder(16)
