@@ -2,6 +2,7 @@
 
 use ringway::Ring;
 
+mod buf_ring;
 mod buffers;
 #[path = "../child/mod.rs"]
 mod child;
