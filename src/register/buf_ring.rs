@@ -275,9 +275,9 @@ impl<R> BufRing<R> {
     /// `addr` must be valid for writes of `len` bytes, and nobody else may access them, as
     /// long as the buffer is the kernel's: see [above](Self#whose-a-buffer-is).
     ///
-    /// There must be room: of the buffers that were added, at most
-    /// [`entries`](Self::entries)` - 1` are not given back yet, or not picked
-    /// ([`head`](Self::head)).
+    /// There must be room: of the buffers that were added, fewer than
+    /// [`entries`](Self::entries) are still to be picked, as CQEs or [`head`](Self::head)
+    /// tell.
     #[inline]
     pub unsafe fn add(&mut self, addr: *mut u8, len: u32, id: u16) {
         let entry = self.entry(self.tail.wrapping_add(self.added));

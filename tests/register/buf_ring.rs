@@ -320,6 +320,33 @@ fn memory_that_the_kernel_keeps_is_leaked() {
     });
 }
 
+/// The group is made, and then there is no room for the mapping.
+#[test]
+fn a_group_that_cannot_be_mapped_is_undone() {
+    let test = "buf_ring::a_group_that_cannot_be_mapped_is_undone";
+    in_child(test, || {
+        if !has(6, 4, test, "IOU_PBUF_RING_MMAP") {
+            return;
+        }
+        let ring = ring();
+        let limit = |soft| {
+            let limit = libc::rlimit {
+                rlim_cur: soft,
+                rlim_max: libc::RLIM_INFINITY,
+            };
+            // SAFETY: reads one limit.
+            assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        };
+        for kind in kinds() {
+            limit(4096);
+            let refused = ring.register_buf_ring(32768, 4, kind);
+            limit(libc::RLIM_INFINITY);
+            assert_eq!(refusal(refused), libc::ENOMEM);
+            assert!(ring.register_buf_ring(32768, 4, kind).is_ok());
+        }
+    });
+}
+
 #[test]
 fn a_forked_child_leaves_the_group_alone() {
     in_child("buf_ring::a_forked_child_leaves_the_group_alone", || {
@@ -428,9 +455,12 @@ fn a_file_uses_up_what_was_asked_for() {
     let file = File::open(&path).unwrap();
     let (reader, mut writer) = pipe().unwrap();
     writer.write_all(b"pipe").unwrap();
-    let memory = memory(24);
+    let memory = memory(32);
     let mut buffers = ring.register_buf_ring(2, 1, BufRingFlags::INC).unwrap();
-    give(&mut buffers, memory, 24, &[(0, 5)]);
+    give(&mut buffers, memory, 32, &[(0, 5)]);
+    let directory = File::open("/").unwrap();
+    let cqe = run(&ring, |sqe| select(sqe, &directory, 8, 1));
+    assert_eq!((result(cqe), cqe.buffer_id()), (Err(libc::EISDIR), Some(5)));
     let cqe = run(&ring, |sqe| select(sqe, &file, 8, 1));
     assert_eq!((result(cqe), cqe.buffer_id()), (Ok(4), Some(5)));
     // As does what a worker does.
@@ -439,7 +469,7 @@ fn a_file_uses_up_what_was_asked_for() {
     writer.write_all(b"poll").unwrap();
     let cqe = run(&ring, |sqe| select(sqe, &reader, 64, 1));
     assert_eq!((result(cqe), cqe.buffer_id()), (Ok(4), Some(5)));
-    assert_eq!(memory, *b"file....pipe.....poll...");
+    assert_eq!(memory, *b"........file....pipe.....poll...");
     assert_head(&buffers, 0);
 }
 
@@ -459,6 +489,11 @@ fn a_rest_that_is_too_short_is_given_back() {
     give(&mut buffers, memory(32), 16, &[(0, 5), (16, 6)]);
     let (reader, mut writer) = pipe().unwrap();
     writer.write_all(&[0; 16]).unwrap();
+    let local = Ring::builder(8).build_local().unwrap();
+    for (flags, refused) in [(BufRingFlags::NONE, libc::EINVAL), (BufRingFlags::INC, 0)] {
+        let made = local.register_buf_ring_min_left(2, 1, flags, 6);
+        assert_eq!(refusal(made), refused);
+    }
     for (len, id, more) in [(10, 5, true), (1, 5, false), (1, 6, true)] {
         let cqe = run(&ring, |sqe| select(sqe, &reader, len, 1));
         assert_eq!((result(cqe), cqe.buffer_id()), (Ok(len), Some(id)));
