@@ -75,19 +75,21 @@ const _: () = {
 ///
 /// # Incremental rings
 ///
-/// With [`BufRingFlags::INC`] an operation takes from the buffer what it needs, and the next
-/// one goes on behind that. A CQE with [`buffer_more`](crate::Cqe::buffer_more) gives the
-/// program the bytes that it delivered; the rest of the buffer is still the kernel's.
-/// Without it the buffer is given back whole.
+/// With [`BufRingFlags::INC`] an operation takes a part of the buffer, and the next one goes
+/// on behind that. A CQE gives the program the bytes that it delivered. With
+/// [`buffer_more`](crate::Cqe::buffer_more) the rest of the buffer is still the kernel's;
+/// without, nothing more will be taken from it, and it is given back whole when all
+/// operations that took parts of it have completed.
 ///
-/// "What it needs" are the bytes that arrived if the file can be polled, and otherwise, or
-/// in a kernel worker ([`force_async`](crate::Sqe::force_async)), those that were asked for:
-/// then the next operation goes on behind the length of the last one, whatever its result.
+/// The part is what arrived if the file can be polled. If not, or in a kernel worker
+/// ([`force_async`](crate::Sqe::force_async)), it is what was asked for, and it is taken
+/// before the operation runs: the next one goes on behind the length of the last one,
+/// whatever its result, and may complete first.
 ///
-/// Kernels before 7.0 leave `buffer_more` out when the result is 0 or negative, and where
-/// the length asked for is used up, although they go on with the buffer (stable releases
-/// since April 2026 are right). There [`head`](Self::head) tells: the buffer is given back
-/// when it was counted.
+/// Kernels before 7.0 may leave `buffer_more` out for such an operation, and when the result
+/// is 0, although they go on with the buffer (stable releases since April 2026 are right).
+/// There [`head`](Self::head) tells that nothing more will be taken from a buffer: when it
+/// has counted it.
 pub struct BufRing<R = Ring> {
     core: Arc<Core>,
     /// Whose buffers these are, and so whether they may leave the thread.

@@ -473,6 +473,46 @@ fn a_file_uses_up_what_was_asked_for() {
     assert_head(&buffers, 0);
 }
 
+/// What a worker does takes its part first: when the end of the buffer is used, the
+/// operation that took the beginning may still be running.
+#[test]
+fn a_buffer_that_is_used_up_may_be_in_use() {
+    let test = "buf_ring::a_buffer_that_is_used_up_may_be_in_use";
+    if !has_inc(test) {
+        return;
+    }
+    const LEN: usize = 1 << 20;
+    let ring = ring();
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("register-used-up");
+    std::fs::write(&path, "f").unwrap();
+    let file = File::open(&path).unwrap();
+    let memory = memory(LEN);
+    let mut buffers = ring.register_buf_ring(2, 1, BufRingFlags::INC).unwrap();
+    give(&mut buffers, memory, LEN as u32, &[(0, 5)]);
+    let (reader, mut writer) = pipe().unwrap();
+    start(&ring, |sqe| {
+        select(sqe, &reader, 8, 1).force_async().user_data(1)
+    });
+    // Bytes of the file come one behind the other, until the worker has taken its part.
+    let mut used = 0;
+    while memory[used..used + 9] != *b"........f" {
+        assert!(used + 32 < LEN, "the worker took nothing");
+        used += usize::from(memory[used] == b'f');
+        let cqe = run(&ring, |sqe| select(sqe, &file, 1, 1));
+        assert_eq!((result(cqe), cqe.buffer_id()), (Ok(1), Some(5)));
+    }
+    let rest = LEN - used - 9;
+    let cqe = run(&ring, |sqe| select(sqe, &file, rest as u32, 1));
+    assert_eq!((result(cqe), cqe.buffer_id()), (Ok(1), Some(5)));
+    assert!(!cqe.buffer_more());
+    assert_head(&buffers, 1);
+    assert_idle(&ring);
+    writer.write_all(b"pipe").unwrap();
+    let cqe = next(&ring);
+    assert_eq!((cqe.user_data(), result(cqe)), (1, Ok(4)));
+    assert_eq!(memory[used..used + 10], *b"pipe....ff");
+}
+
 #[test]
 fn a_rest_that_is_too_short_is_given_back() {
     let test = "buf_ring::a_rest_that_is_too_short_is_given_back";
