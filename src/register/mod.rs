@@ -27,8 +27,16 @@ use crate::ring::{Disabled, Local, Ring};
 use crate::setup::RingFd;
 use crate::syscall::Errno;
 
+mod buf_ring;
+mod buffers;
+mod eventfd;
 mod files;
 mod personality;
+mod resource;
+
+pub use buf_ring::{BufRing, BufRingFlags};
+pub use buffers::{CloneFlags, CloneSource};
+pub use files::FilePlace;
 
 /// Registers with one ring: [`Ring::registrar`], [`Local::registrar`],
 /// [`Disabled::registrar`].

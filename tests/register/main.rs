@@ -2,9 +2,14 @@
 
 use ringway::Ring;
 
+mod buf_ring;
+mod buffers;
 #[path = "../child/mod.rs"]
 mod child;
+mod eventfd;
 mod files;
+mod op;
+mod personality;
 
 fn ring() -> Ring {
     Ring::builder(16)
