@@ -108,6 +108,8 @@ pub use handles::{Cq, Ring, Sq};
 #[cfg(any(feature = "sim", ringway_loom))]
 pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
+pub(crate) use kernel::message;
+#[cfg(not(ringway_loom))]
 pub use local::{Disabled, Local, Waker};
 pub use slot::{Batch, Slot, SqesMut};
 pub use submit::EnterError;

@@ -2,9 +2,19 @@
 
 use ringway::Ring;
 
+mod bpf;
+mod cancel;
 #[path = "../child/mod.rs"]
 mod child;
 mod files;
+mod iowq;
+mod msg;
+mod napi;
+mod ops;
+mod query;
+mod restrictions;
+mod threads;
+mod zcrx;
 
 fn ring() -> Ring {
     Ring::builder(16)

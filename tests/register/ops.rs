@@ -1,0 +1,41 @@
+//! Operations, for the tests that need some.
+
+use std::time::Duration;
+
+use ringway::{Cqe, Ring, Sqe};
+
+/// Prepares one operation and submits it.
+pub fn start(ring: &Ring, prep: impl for<'sqe> FnOnce(&'sqe mut Sqe) -> &'sqe mut Sqe) {
+    let sq = ring.sq();
+    let mut slot = sq.pop().expect("a free slot");
+    prep(&mut slot);
+    slot.push();
+    ring.submit().unwrap();
+}
+
+/// The next CQE.
+#[track_caller]
+pub fn next(ring: &Ring) -> Cqe {
+    let cqe = ring.cq().wait_one(Some(Duration::from_secs(20))).unwrap();
+    cqe.expect("a completion within 20 s")
+}
+
+/// The result in a CQE, errors as numbers.
+pub fn result(cqe: Cqe) -> Result<u32, i32> {
+    cqe.result().map_err(|errno| errno.raw())
+}
+
+/// One operation, from prep to result.
+#[track_caller]
+pub fn run(
+    ring: &Ring,
+    prep: impl for<'sqe> FnOnce(&'sqe mut Sqe) -> &'sqe mut Sqe,
+) -> Result<u32, i32> {
+    start(ring, prep);
+    result(next(ring))
+}
+
+pub fn nop(sqe: &mut Sqe) -> &mut Sqe {
+    // SAFETY: a NOP names nothing.
+    unsafe { sqe.prep_nop() }
+}
