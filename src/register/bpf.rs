@@ -1,6 +1,5 @@
 //! Filters that look at each operation.
 
-
 use super::{Registrar, count};
 use crate::abi::{self, bpf, register};
 use crate::flags::flags;
@@ -102,9 +101,8 @@ impl Registrar<'_> {
     pub fn register_bpf_filter(self, filter: &mut BpfFilter<'_>) -> Result<(), Errno> {
         // SAFETY: the kernel copies the argument and the program, and writes to the
         // argument, during the call.
-        filter.register(|argument| unsafe {
-            self.register(register::BPF_FILTER, argument.cast(), 1)
-        })
+        filter
+            .register(|argument| unsafe { self.register(register::BPF_FILTER, argument.cast(), 1) })
     }
 }
 

@@ -176,11 +176,14 @@ impl Registrar<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]
     fn each_key_sets_its_own_flag() {
         let by = CancelBy::user_data(7);
+        let file = std::io::stderr();
         for (by, flags) in [
             (CancelBy::any(), cancel::ANY | cancel::ALL),
             (by, 0),
@@ -189,10 +192,7 @@ mod tests {
             (CancelBy::opcode(3), cancel::OP),
             (CancelBy::any().and_opcode(3), cancel::OP | cancel::ALL),
             (CancelBy::fixed(Fixed(2)), cancel::FD | cancel::FD_FIXED),
-            (
-                CancelBy::fd(std::io::stderr().lock().as_fd()),
-                cancel::FD,
-            ),
+            (CancelBy::fd(file.as_fd()), cancel::FD),
         ] {
             assert_eq!(by.argument().flags, flags, "{by:?}");
         }

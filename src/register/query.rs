@@ -88,8 +88,7 @@ pub struct QueryRings {
 ///
 /// # Errors
 ///
-/// `EINVAL` before Linux 6.18; `EINTR` when the process is being killed. What keeps rings from
-/// being made at all (`io_uring_disabled`) does not keep anyone from asking.
+/// `EINVAL` before Linux 6.18.
 pub fn register_query() -> Result<Query, Errno> {
     let mut opcodes = abi::QueryOpcode::default();
     let mut zcrx = abi::QueryZcrx::default();

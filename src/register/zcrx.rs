@@ -125,14 +125,9 @@ impl ZcrxChunk {
         self.offset & !zcrx_area::MASK
     }
 
-    /// How many bytes were received.
-    pub fn len(&self) -> u32 {
+    /// How many bytes were received, 1 at least.
+    pub fn bytes(&self) -> u32 {
         self.len
-    }
-
-    /// Never: a receive of nothing has no chunk.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
     }
 }
 
@@ -275,10 +270,15 @@ impl Registrar<'_> {
     pub unsafe fn register_ifq(self, ifq: &Ifq<'_>) -> Result<Zcrx, Errno> {
         let Ifq {
             mut argument,
-            area: ZcrxArea { argument: mut area, .. },
+            area: ZcrxArea {
+                argument: mut area, ..
+            },
         } = *ifq;
         // A page is more than any kernel's header takes.
-        let entries = argument.rq_entries.clamp(1, MOST_ENTRIES).next_power_of_two();
+        let entries = argument
+            .rq_entries
+            .clamp(1, MOST_ENTRIES)
+            .next_power_of_two();
         let bytes = page() + u64::from(entries) * size_of::<abi::ZcrxRqe>() as u64;
         let memory = Region::map("refill ring", bytes.next_multiple_of(page()) as usize, None)
             .map_err(|refused| match refused {
@@ -315,7 +315,7 @@ impl Registrar<'_> {
     /// # Errors
     ///
     /// `EPERM` without `CAP_NET_ADMIN`; `EBADF` for a descriptor that is no exported queue;
-    /// `EINVAL` also before Linux 6.19.
+    /// `EFAULT` or `EINVAL` before Linux 6.19.
     pub fn register_ifq_import(self, exported: BorrowedFd<'_>) -> Result<u32, Errno> {
         let mut argument = abi::ZcrxIfqReg {
             // A borrowed descriptor is not negative.
@@ -370,4 +370,132 @@ impl Registrar<'_> {
 fn exported(answer: &abi::ZcrxCtrl) -> i32 {
     let [a, b, c, d, ..] = answer.arg[0].to_ne_bytes();
     i32::from_ne_bytes([a, b, c, d])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: u64 = 3 << zcrx_area::SHIFT;
+
+    /// Two counters, then 4 entries; no more.
+    fn answer() -> abi::ZcrxIfqReg {
+        abi::ZcrxIfqReg {
+            rq_entries: 4,
+            offsets: abi::ZcrxOffsets {
+                head: 0,
+                tail: 4,
+                rqes: 64,
+                ..abi::ZcrxOffsets::default()
+            },
+            ..abi::ZcrxIfqReg::default()
+        }
+    }
+
+    fn memory(len: usize) -> Region {
+        Region::map("refill ring", len, None).unwrap()
+    }
+
+    const LEN: usize = 64 + 4 * 16;
+
+    #[test]
+    fn the_answer_is_held_against_the_memory() {
+        type Change = fn(&mut abi::ZcrxIfqReg);
+        let refused = |len, change: Change| {
+            let mut answer = answer();
+            change(&mut answer);
+            RefillRing::new(memory(len), &answer, TOKEN).is_none()
+        };
+        assert!(!refused(LEN, |_| ()));
+        assert!(refused(LEN - 1, |_| ()));
+        let changes: [Change; 9] = [
+            |answer| answer.rq_entries = 0,
+            |answer| answer.rq_entries = 3,
+            |answer| answer.rq_entries = 8,
+            |answer| answer.rq_entries = 1 << 31,
+            |answer| answer.offsets.head = LEN as u32,
+            |answer| answer.offsets.head = 2,
+            |answer| answer.offsets.tail = u32::MAX - 3,
+            |answer| answer.offsets.rqes = 72,
+            |answer| answer.offsets.rqes = 60,
+        ];
+        for (index, change) in changes.into_iter().enumerate() {
+            assert!(refused(LEN, change), "{index}");
+        }
+    }
+
+    fn chunk(offset: u64) -> ZcrxChunk {
+        // The receive says the area of its own accord.
+        let cqe = Cqe32 {
+            cqe: abi::Cqe {
+                res: 100,
+                ..abi::Cqe::default()
+            },
+            extra: [7 << zcrx_area::SHIFT | offset, 0],
+        };
+        ZcrxChunk::of(&cqe).unwrap()
+    }
+
+    #[test]
+    fn chunks_are_given_back_in_order() {
+        let mut ring = RefillRing::new(memory(LEN), &answer(), TOKEN).unwrap();
+        let (head, tail, entries) = (ring.head, ring.tail, ring.entries);
+        // SAFETY: the memory lives as long as the ring, and this thread alone has it.
+        let (head, tail) = unsafe { (head.as_ref(), tail.as_ref()) };
+        // SAFETY: as above; there are 4 entries.
+        let entry = |place| unsafe { entries.add(place).read() };
+        // The counters come round.
+        let start = u32::MAX - 1;
+        head.store(start, Ordering::Relaxed);
+        ring.next = start;
+
+        let chunks = [1, 2, 3, 4, 5, 6].map(chunk);
+        // SAFETY: there is no device.
+        assert_eq!(unsafe { ring.give_back(&chunks[..3]) }, 3);
+        assert_eq!(tail.load(Ordering::Relaxed), start.wrapping_add(3));
+        assert_eq!(ring.room(), 1);
+        // SAFETY: as above.
+        assert_eq!(unsafe { ring.give_back(&chunks[3..]) }, 1);
+        assert_eq!(ring.room(), 0);
+        // SAFETY: as above.
+        assert_eq!(unsafe { ring.give_back(&chunks[4..]) }, 0);
+        for (place, offset) in [(2, 1), (3, 2), (0, 3), (1, 4)] {
+            let abi::ZcrxRqe { off, len, pad } = entry(place);
+            assert_eq!((off, len, pad), (TOKEN | offset, 100, 0));
+        }
+
+        // The kernel takes two.
+        head.store(start.wrapping_add(2), Ordering::Relaxed);
+        assert_eq!(ring.room(), 2);
+        // SAFETY: as above.
+        assert_eq!(unsafe { ring.give_back(&chunks[4..]) }, 2);
+        assert_eq!(tail.load(Ordering::Relaxed), start.wrapping_add(6));
+        assert_eq!((entry(2).off, entry(0).off), (TOKEN | 5, TOKEN | 3));
+
+        // Nonsense in the head makes no room.
+        head.store(start.wrapping_add(100), Ordering::Relaxed);
+        assert_eq!(ring.room(), 0);
+    }
+
+    #[test]
+    fn what_is_no_chunk() {
+        for res in [0, -libc::ENOMEM] {
+            let cqe = abi::Cqe {
+                res,
+                ..abi::Cqe::default()
+            };
+            assert_eq!(ZcrxChunk::of(&Cqe32 { cqe, extra: [1, 0] }), None);
+        }
+        let some = chunk(5);
+        assert_eq!((some.offset(), some.bytes()), (5, 100));
+    }
+
+    #[test]
+    fn the_exported_descriptor_comes_first() {
+        let mut answer = abi::ZcrxCtrl::default();
+        let mut bytes = [0xff; 8];
+        bytes[..4].copy_from_slice(&7i32.to_ne_bytes());
+        answer.arg[0] = u64::from_ne_bytes(bytes);
+        assert_eq!(exported(&answer), 7);
+    }
 }

@@ -105,10 +105,10 @@ mod wait;
 
 pub(crate) use core::Core;
 pub use handles::{Cq, Ring, Sq};
-#[cfg(any(feature = "sim", ringway_loom))]
-pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
 pub(crate) use kernel::message;
+#[cfg(any(feature = "sim", ringway_loom))]
+pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
 pub use local::{Disabled, Local, Waker};
 pub use slot::{Batch, Slot, SqesMut};

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, FromRawFd};
 use std::thread;
 use std::time::Duration;
 
+use ringway::op;
 use ringway::prep::Fixed;
 use ringway::register::CancelBy;
-use ringway::op;
 
 use super::child::{has, linux, skip, tried};
 use super::ops::{next, start};
@@ -95,22 +95,34 @@ fn by_each_key() {
     type Fits = fn(Waiting) -> bool;
     let keys: [(&str, Key, Fits); 6] = [
         ("any", |_| CancelBy::any(), |_| true),
-        ("user_data", |_| CancelBy::user_data(1), |(.., user_data, _)| {
-            user_data == 1
-        }),
+        (
+            "user_data",
+            |_| CancelBy::user_data(1),
+            |(.., user_data, _)| user_data == 1,
+        ),
         ("another user_data", |_| CancelBy::user_data(9), |_| false),
-        ("fd", |p| CancelBy::fd(p.readers[1].as_fd()), |(pipe, ..)| {
-            pipe == 1
-        }),
-        ("fixed", |_| CancelBy::fixed(Fixed(1)), |(pipe, ..)| pipe == 0),
-        ("an idle file", |p| CancelBy::fd(p.writers[0].as_fd()), |_| {
-            false
-        }),
+        (
+            "fd",
+            |p| CancelBy::fd(p.readers[1].as_fd()),
+            |(pipe, ..)| pipe == 1,
+        ),
+        (
+            "fixed",
+            |_| CancelBy::fixed(Fixed(1)),
+            |(pipe, ..)| pipe == 0,
+        ),
+        (
+            "an idle file",
+            |p| CancelBy::fd(p.writers[0].as_fd()),
+            |_| false,
+        ),
     ];
     let since_6_6: [(&str, Key, Fits); 5] = [
-        ("opcode", |_| CancelBy::opcode(op::POLL_ADD), |(_, op, ..)| {
-            op == op::POLL_ADD
-        }),
+        (
+            "opcode",
+            |_| CancelBy::opcode(op::POLL_ADD),
+            |(_, op, ..)| op == op::POLL_ADD,
+        ),
         (
             "user_data and opcode",
             |_| CancelBy::user_data(1).and_opcode(op::READ),
@@ -123,10 +135,18 @@ fn by_each_key() {
         ),
         (
             "all three",
-            |p| CancelBy::fd(p.readers[0].as_fd()).and_opcode(op::READ).and_user_data(2),
+            |p| {
+                CancelBy::fd(p.readers[0].as_fd())
+                    .and_opcode(op::READ)
+                    .and_user_data(2)
+            },
             |(pipe, op, user_data, _)| (pipe, op, user_data) == (0, op::READ, 2),
         ),
-        ("no such opcode here", |_| CancelBy::opcode(op::ACCEPT), |_| false),
+        (
+            "no such opcode here",
+            |_| CancelBy::opcode(op::ACCEPT),
+            |_| false,
+        ),
     ];
     let newer = has(6, 6, "cancel::by_each_key", "cancelling by opcode");
     let newer = if newer { &since_6_6[..] } else { &[] };
@@ -188,7 +208,11 @@ fn what_there_is_not() {
     }
     if linux(6, 6) {
         // Since 7.1 a number that is no opcode at all is refused.
-        let expected = if linux(7, 1) { libc::EINVAL } else { libc::ENOENT };
+        let expected = if linux(7, 1) {
+            libc::EINVAL
+        } else {
+            libc::ENOENT
+        };
         assert_eq!(cancel(&ring, CancelBy::opcode(255), None), Err(expected));
     }
 }
@@ -241,7 +265,10 @@ fn what_is_running() {
             return;
         }
     }
-    skip("cancel::what_is_running", "no write was slow enough to be met running");
+    skip(
+        "cancel::what_is_running",
+        "no write was slow enough to be met running",
+    );
 }
 
 /// Without a limit the operation has ended when the call returns.

@@ -25,9 +25,13 @@ fn cpus_of(thread: i32) -> Vec<u32> {
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes at most that many bytes; the macro reads inside the set.
     unsafe {
-        assert_eq!(libc::sched_getaffinity(thread, size_of_val(&set), &mut set), 0);
+        assert_eq!(
+            libc::sched_getaffinity(thread, size_of_val(&set), &mut set),
+            0
+        );
         let all = 0..libc::CPU_SETSIZE as u32;
-        all.filter(|&cpu| libc::CPU_ISSET(cpu as usize, &set)).collect()
+        all.filter(|&cpu| libc::CPU_ISSET(cpu as usize, &set))
+            .collect()
     }
 }
 
@@ -35,7 +39,8 @@ fn cpus_of(thread: i32) -> Vec<u32> {
 /// and stay for seconds when there is nothing to do.
 fn workers() -> Vec<(i32, Vec<u32>)> {
     // SAFETY: reads the number of this thread.
-    let name = format!("iou-wrk-{}\n", unsafe { libc::gettid() });
+    let own = unsafe { libc::gettid() };
+    let name = format!("iou-wrk-{own}\n");
     fs::read_dir("/proc/self/task")
         .unwrap()
         .map(|task| task.unwrap())
@@ -127,7 +132,10 @@ fn workers_are_a_threads() {
         in_a_thread(|| {
             // It has not submitted yet.
             let registrar = ring.registrar();
-            assert_eq!(raw(registrar.register_iowq_aff(&own[..1])), Err(libc::EINVAL));
+            assert_eq!(
+                raw(registrar.register_iowq_aff(&own[..1])),
+                Err(libc::EINVAL)
+            );
             assert_eq!(raw(registrar.unregister_iowq_aff()), Err(libc::EINVAL));
             assert_eq!(cpus_of_first_worker(&ring), own);
         });
@@ -159,7 +167,10 @@ fn of_an_sqpoll_ring() {
         assert_eq!(ring.registrar().register_iowq_aff(&own[..1]), Ok(()));
         assert_eq!(ring.registrar().unregister_iowq_aff(), Ok(()));
         let set = |bounded| {
-            let max = MaxWorkers { bounded, unbounded: 0 };
+            let max = MaxWorkers {
+                bounded,
+                unbounded: 0,
+            };
             ring.registrar().register_iowq_max_workers(max).unwrap()
         };
         assert_ne!(set(3).bounded, 0);
@@ -224,7 +235,10 @@ fn one_worker_does_one_thing_at_a_time() {
 
     in_a_thread(|| {
         let ring = ring();
-        let one = MaxWorkers { bounded: 1, unbounded: 0 };
+        let one = MaxWorkers {
+            bounded: 1,
+            unbounded: 0,
+        };
         ring.registrar().register_iowq_max_workers(one).unwrap();
         start(&ring, |sqe| {
             // SAFETY: the name outlives the operation.

@@ -37,7 +37,11 @@ fn wake_a_waiting_thread() {
     if !has(6, 13, "msg::wake_a_waiting_thread", "SEND_MSG_RING") {
         return;
     }
-    let local = Ring::builder(8).single_issuer().defer_taskrun().build_local().unwrap();
+    let local = Ring::builder(8)
+        .single_issuer()
+        .defer_taskrun()
+        .build_local()
+        .unwrap();
     let fd = local.fd().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| register_sync_msg(fd, 0, 7).unwrap());

@@ -38,7 +38,11 @@ fn each_answer_is_what_was_set_before() {
         return;
     }
     let registrar = ring.registrar();
-    let stopped = if linux(6, 13) { NapiTracking::Inactive } else { NapiTracking::Dynamic };
+    let stopped = if linux(6, 13) {
+        NapiTracking::Inactive
+    } else {
+        NapiTracking::Dynamic
+    };
     let dynamic = |napi| registrar.register_napi(napi, NapiTracking::Dynamic);
     assert_eq!(dynamic(SOME), Ok((Napi::default(), stopped)));
     assert_eq!(dynamic(OTHER), Ok((SOME, NapiTracking::Dynamic)));
@@ -93,11 +97,15 @@ fn what_is_refused() {
     if !can(&plain, test) {
         return;
     }
-    let refused = plain.registrar().register_napi(SOME, NapiTracking::Inactive);
+    let refused = plain
+        .registrar()
+        .register_napi(SOME, NapiTracking::Inactive);
     if has(6, 13, test, "tracking") {
         assert_eq!(refused.unwrap_err().raw(), libc::EINVAL);
     }
     let polled = Ring::builder(8).iopoll().build().unwrap();
-    let refused = polled.registrar().register_napi(SOME, NapiTracking::Dynamic);
+    let refused = polled
+        .registrar()
+        .register_napi(SOME, NapiTracking::Dynamic);
     assert_eq!(refused.unwrap_err().raw(), libc::EINVAL);
 }

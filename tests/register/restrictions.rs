@@ -53,7 +53,10 @@ fn operations_and_registrations() {
         DENIED
     );
     assert!(ring.probe().is_ok());
-    assert_eq!(raw(ring.registrar().register_files(&[None])), Err(libc::EACCES));
+    assert_eq!(
+        raw(ring.registrar().register_files(&[None])),
+        Err(libc::EACCES)
+    );
     tried("REGISTER_RESTRICTIONS");
 }
 
@@ -86,7 +89,11 @@ fn flags() {
                 }
                 sqe
             });
-            let expected = if passing.contains(&flags) { Ok(0) } else { DENIED };
+            let expected = if passing.contains(&flags) {
+                Ok(0)
+            } else {
+                DENIED
+            };
             assert_eq!(done, expected, "{allowed:?} {required:?}: {flags:?}");
         }
     }
@@ -99,12 +106,19 @@ fn they_count_from_the_start_on() {
     let registrar = disabled.registrar();
     let only_nop = [Restriction::Op(op::NOP)];
     assert_eq!(registrar.register_restrictions(&only_nop), Ok(()));
-    assert_eq!(raw(registrar.register_restrictions(&only_nop)), Err(libc::EBUSY));
+    assert_eq!(
+        raw(registrar.register_restrictions(&only_nop)),
+        Err(libc::EBUSY)
+    );
     assert_eq!(registrar.register_files(&[None]), Ok(()));
     let ring = disabled.enable().unwrap();
     assert_eq!(run(&ring, nop), Ok(0));
     // Since 7.0 a list without registrations is none.
-    let expected = if linux(7, 0) { libc::EBADFD } else { libc::EACCES };
+    let expected = if linux(7, 0) {
+        libc::EBADFD
+    } else {
+        libc::EACCES
+    };
     let again = ring.registrar().register_restrictions(&only_nop);
     assert_eq!(raw(again), Err(expected));
 }
@@ -153,7 +167,10 @@ fn one_in_a_chain() {
 #[test]
 fn of_a_thread() {
     in_child("restrictions::of_a_thread", || {
-        let list = [Restriction::Op(op::NOP), Restriction::Register(opcode::PROBE)];
+        let list = [
+            Restriction::Op(op::NOP),
+            Restriction::Register(opcode::PROBE),
+        ];
         let before = ring();
         if !linux(7, 0) {
             assert_eq!(raw(register_restrictions_task(&list)), Err(libc::EINVAL));
@@ -163,7 +180,10 @@ fn of_a_thread() {
         // SAFETY: changes what this process may become, and nothing in memory.
         unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         let too_many = [Restriction::Op(op::NOP); 1000];
-        assert_eq!(raw(register_restrictions_task(&too_many)), Err(libc::EINVAL));
+        assert_eq!(
+            raw(register_restrictions_task(&too_many)),
+            Err(libc::EINVAL)
+        );
         assert_eq!(register_restrictions_task(&list), Ok(()));
         assert_eq!(raw(register_restrictions_task(&list)), Err(libc::EPERM));
 
@@ -171,7 +191,10 @@ fn of_a_thread() {
         assert_eq!(run(&after, nop), Ok(0));
         assert_eq!(run(&after, fsync), DENIED);
         assert!(after.probe().is_ok());
-        assert_eq!(raw(after.registrar().register_files(&[None])), DENIED.map(|_| ()));
+        assert_eq!(
+            raw(after.registrar().register_files(&[None])),
+            DENIED.map(|_| ())
+        );
         // A ring that was there before is as it was.
         assert_eq!(run(&before, fsync), Err(libc::EBADF));
     });
