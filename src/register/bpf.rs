@@ -121,3 +121,40 @@ pub fn register_bpf_filter_task(filter: &mut BpfFilter<'_>) -> Result<(), Errno>
         syscall::io_uring_register(-1, register::BPF_FILTER, argument.cast(), 1)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_argument_and_the_answer() {
+        let program = [libc::sock_filter {
+            code: 6,
+            jt: 0,
+            jf: 0,
+            k: 1,
+        }; 3];
+        let mut filter = BpfFilter {
+            opcode: 45,
+            program: &program,
+            payload: 99,
+            flags: BpfFlags::SZ_STRICT,
+        };
+        let refused = Errno::from_raw(libc::EMSGSIZE);
+        let registered = filter.register(|argument| {
+            // SAFETY: the argument is valid during the call, and nobody else has it.
+            let argument = unsafe { &mut *argument };
+            let given = &mut argument.filter;
+            assert_eq!(
+                (argument.cmd_type, argument.cmd_flags),
+                (bpf::CMD_FILTER, 0)
+            );
+            assert_eq!((given.opcode, given.flags), (45, 2));
+            assert_eq!((given.filter_len, given.pdu_size), (3, 99));
+            assert_eq!(given.filter_ptr, program.as_ptr().addr() as u64);
+            given.pdu_size = 12;
+            Err(refused)
+        });
+        assert_eq!((registered, filter.payload), (Err(refused), 12));
+    }
+}

@@ -109,10 +109,6 @@ impl<'fd> CancelBy<'fd> {
     }
 }
 
-/// The kernel adds a timeout to the time since boot, in nanoseconds and 63 bits: what comes
-/// near to that is without limit.
-const LONGEST: Duration = Duration::from_secs(4_000_000_000);
-
 impl Registrar<'_> {
     /// Cancels operations of this ring, whichever thread submitted them, and posts no CQE for
     /// the request itself. Each operation found posts its own CQE, with `ECANCELED` or with
@@ -120,7 +116,7 @@ impl Registrar<'_> {
     ///
     /// Without [`all`](CancelBy::all) the answer is 0: one operation was found. If it was
     /// running in a worker thread, the call blocks until it has ended, at most for `timeout`
-    /// (`None`, and more than 126 years: no limit); other threads may use the ring meanwhile.
+    /// (`None`: no limit); other threads may use the ring meanwhile.
     ///
     /// With `all` the answer is how many were found waiting, 0 included, and nothing is waited
     /// for. Those that run in a worker thread are told to end, and not counted.
@@ -163,7 +159,6 @@ impl Registrar<'_> {
             tv_sec: -1,
             tv_nsec: -1,
         };
-        let timeout = timeout.filter(|&timeout| timeout < LONGEST);
         let mut argument = abi::SyncCancelReg {
             timeout: timeout.map_or(NONE, abi::Timespec::from),
             ..by.argument()

@@ -2,7 +2,6 @@
 
 use std::os::fd::BorrowedFd;
 
-use crate::abi::cqe_flags;
 use crate::ring::message;
 use crate::syscall::Errno;
 
@@ -37,20 +36,18 @@ pub fn register_sync_msg(ring: BorrowedFd<'_>, len: u32, user_data: u64) -> Resu
     message(ring, len, user_data, 0)
 }
 
-/// As [`register_sync_msg`], with these flags in the CQE.
+/// As [`register_sync_msg`], with these flags (`IORING_CQE_F_*`) in the CQE. On a ring with
+/// CQE_MIXED `F_32` makes it a CQE of 32 bytes, the second 16 of which are 0, and `F_SKIP`
+/// makes it padding, which nobody gets.
 ///
 /// # Errors
 ///
-/// As [`register_sync_msg`]; `EINVAL` for the flags `IORING_CQE_F_32` and
-/// `IORING_CQE_F_SKIP`, since the kernel would post what is no such CQE.
+/// As [`register_sync_msg`]. Newer kernels answer `EINVAL` to `F_32` where CQEs have 16 bytes.
 pub fn register_sync_msg_cqe_flags(
     ring: BorrowedFd<'_>,
     len: u32,
     user_data: u64,
     flags: u32,
 ) -> Result<(), Errno> {
-    if flags & (cqe_flags::BIG | cqe_flags::SKIP) != 0 {
-        return Err(Errno::from_raw(libc::EINVAL));
-    }
     message(ring, len, user_data, flags)
 }

@@ -117,6 +117,25 @@ struct Table {
     entries: [abi::Restriction; MOST],
 }
 
+impl Table {
+    fn new(restrictions: &[Restriction]) -> Result<Self, Errno> {
+        if restrictions.len() > MOST {
+            return Err(Errno::from_raw(libc::EINVAL));
+        }
+        let mut table = Self {
+            header: abi::TaskRestriction {
+                nr_res: restrictions.len() as u16,
+                ..abi::TaskRestriction::default()
+            },
+            entries: [abi::Restriction::default(); MOST],
+        };
+        for (entry, restriction) in table.entries.iter_mut().zip(restrictions) {
+            *entry = restriction.entry()?;
+        }
+        Ok(table)
+    }
+}
+
 /// Restricts every ring that the calling thread makes from now on, and those of the threads
 /// and processes that it starts. Cannot be taken back, nor called again.
 ///
@@ -127,20 +146,36 @@ struct Table {
 /// `EINVAL` also before Linux 7.0; `EACCES` for a thread that has neither `CAP_SYS_ADMIN`
 /// nor `no_new_privs` (`prctl(2)`); `EPERM` when the thread is restricted already.
 pub fn register_restrictions_task(restrictions: &[Restriction]) -> Result<(), Errno> {
-    if restrictions.len() > MOST {
-        return Err(Errno::from_raw(libc::EINVAL));
-    }
-    let mut table = Table {
-        header: abi::TaskRestriction {
-            nr_res: restrictions.len() as u16,
-            ..abi::TaskRestriction::default()
-        },
-        entries: [abi::Restriction::default(); MOST],
-    };
-    for (entry, restriction) in table.entries.iter_mut().zip(restrictions) {
-        *entry = restriction.entry()?;
-    }
+    let mut table = Table::new(restrictions)?;
     let table = ptr::from_mut(&mut table).cast();
-    // SAFETY: the kernel copies the header and `nr_res` entries during the call.
+    // SAFETY: the kernel copies the header and `nr_res` entries during the call, which are
+    // no more than there are.
     unsafe { syscall::io_uring_register(-1, register::RESTRICTIONS, table, 1) }.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_of_a_thread() {
+        let some = [
+            Restriction::Op(7),
+            Restriction::FlagsRequired(SqeFlags::ASYNC | SqeFlags::IO_LINK),
+        ];
+        let table = Table::new(&some).unwrap();
+        assert_eq!(std::mem::offset_of!(Table, entries), 16);
+        assert_eq!((table.header.flags, table.header.nr_res), (0, 2));
+        let entry = |index: usize| {
+            let entry: abi::Restriction = table.entries[index];
+            (entry.opcode, entry.op_or_flags)
+        };
+        assert_eq!(entry(0), (restriction::SQE_OP, 7));
+        assert_eq!(entry(1), (restriction::SQE_FLAGS_REQUIRED, 0x14));
+
+        let einval = Some(Errno::from_raw(libc::EINVAL));
+        assert_eq!(Table::new(&[some[0]; MOST]).err(), None);
+        assert_eq!(Table::new(&[some[0]; MOST + 1]).err(), einval);
+        assert_eq!(Table::new(&[Restriction::Register(256)]).err(), einval);
+    }
 }

@@ -55,17 +55,27 @@ fn what_is_refused() {
     if !has(6, 13, "msg::what_is_refused", "SEND_MSG_RING") {
         return;
     }
-    let send = |to, flags| {
-        let sent = register_sync_msg_cqe_flags(to, 0, 0, flags);
-        sent.map_err(|errno| errno.raw())
-    };
-    let file = File::open("/dev/null").unwrap();
-    assert_eq!(send(file.as_fd(), 0), Err(libc::EBADFD));
+    let no_ring = File::open("/dev/null").unwrap();
+    let sent = register_sync_msg(no_ring.as_fd(), 0, 0);
+    assert_eq!(sent.unwrap_err().raw(), libc::EBADFD);
+}
 
-    let ring = ring();
-    // F_32 and F_SKIP.
-    for flags in [1 << 15, 1 << 5, 1 << 15 | 1 << 1] {
-        assert_eq!(send(ring.fd().unwrap(), flags), Err(libc::EINVAL));
+/// On a ring of mixed sizes the flags say how large the CQE is, round after round.
+#[test]
+fn of_mixed_sizes() {
+    if !has(6, 18, "msg::of_mixed_sizes", "CQE_MIXED") {
+        return;
     }
-    assert_eq!(ring.cq().ready(), 0);
+    let ring = Ring::builder(8).cqe_mixed().build().unwrap();
+    const BIG: u32 = 1 << 15;
+    const SKIP: u32 = 1 << 5;
+    for round in 0..100 {
+        let flags = [BIG, 0, SKIP, BIG][round as usize % 4];
+        let fd = ring.fd().unwrap();
+        register_sync_msg_cqe_flags(fd, 3, round, flags).unwrap();
+        let expected = (flags != SKIP).then_some((round, Ok(3), [0, 0]));
+        let got = ring.cq().reap_big();
+        let got = got.map(|cqe| (cqe.user_data(), cqe.result(), cqe.extra()));
+        assert_eq!(got, expected, "{round}");
+    }
 }

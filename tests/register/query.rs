@@ -72,7 +72,19 @@ fn the_answers_are_right() {
     ] {
         assert_eq!(flags & known, known);
     }
-    assert_eq!(opcodes.sqe_flags, SqeFlags::from_bits(0x7f).bits().into());
+    let named = [
+        SqeFlags::FIXED_FILE,
+        SqeFlags::IO_DRAIN,
+        SqeFlags::IO_LINK,
+        SqeFlags::IO_HARDLINK,
+        SqeFlags::ASYNC,
+        SqeFlags::BUFFER_SELECT,
+        SqeFlags::CQE_SKIP_SUCCESS,
+    ];
+    let named = named
+        .into_iter()
+        .fold(SqeFlags::NONE, |all, flag| all | flag);
+    assert_eq!(opcodes.sqe_flags, named.bits().into());
     tried("REGISTER_QUERY");
 }
 
@@ -88,7 +100,9 @@ fn what_the_kernel_knows_nothing_of() {
         assert!(zcrx.refill_alignment.is_power_of_two() && zcrx.refill_header > 0);
         // Two heads and two tails at least.
         assert!(rings.alignment.is_power_of_two() && rings.header >= 16);
+        assert!(kernel.opcodes.unwrap().query_opcodes >= 3);
     } else {
+        assert_eq!(kernel.opcodes.unwrap().query_opcodes, 1);
         let errno = ringway::Errno::from_raw(libc::EOPNOTSUPP);
         assert_eq!((kernel.zcrx, kernel.rings), (Err(errno), Err(errno)));
     }
