@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 
 #[cfg(not(ringway_loom))]
-pub(crate) use kernel::{MapError, Mapping, Region, RingMemory, bytes};
+pub(crate) use kernel::{MapError, Mapping, Region, RingMemory, bytes, page};
 
 use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
@@ -144,7 +144,7 @@ mod kernel {
         }
 
         /// Whether `count` items of `size` bytes at `offset` lie inside, aligned.
-        fn holds(&self, offset: u32, count: u32, size: u32) -> bool {
+        pub(crate) fn holds(&self, offset: u32, count: u32, size: u32) -> bool {
             let end = u64::from(offset) + u64::from(count) * u64::from(size);
             // What is wider than a word is made of words.
             offset.is_multiple_of(size.min(8)) && end <= self.len as u64
@@ -152,7 +152,7 @@ mod kernel {
 
         /// # Safety
         /// The region [`holds`](Self::holds) a `T` at `offset`.
-        unsafe fn at<T>(&self, offset: u32) -> NonNull<T> {
+        pub(crate) unsafe fn at<T>(&self, offset: u32) -> NonNull<T> {
             // SAFETY: the caller's promise: the result is inside the region.
             unsafe { self.addr.add(offset as usize).cast() }
         }
@@ -346,7 +346,7 @@ mod kernel {
         usize::try_from(bytes).map_err(|_| MapError::Answer { field })
     }
 
-    fn page() -> u64 {
+    pub(crate) fn page() -> u64 {
         // SAFETY: sysconf(3) reads a constant of the process.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         u64::try_from(page).unwrap_or(4096)
