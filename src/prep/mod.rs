@@ -15,9 +15,9 @@
 //! | splicing, pipes |  |
 //! | the table of registered files |  |
 //! | provided buffers |  |
-//! | sockets |  |
-//! | sending |  |
-//! | receiving |  |
+//! | sockets | [`prep_socket`](Sqe::prep_socket), [`prep_socket_direct`](Sqe::prep_socket_direct), [`prep_socket_direct_alloc`](Sqe::prep_socket_direct_alloc), [`prep_bind`](Sqe::prep_bind), [`prep_listen`](Sqe::prep_listen), [`prep_connect`](Sqe::prep_connect), [`prep_accept`](Sqe::prep_accept), [`prep_accept_direct`](Sqe::prep_accept_direct), [`prep_multishot_accept`](Sqe::prep_multishot_accept), [`prep_multishot_accept_direct`](Sqe::prep_multishot_accept_direct), [`prep_shutdown`](Sqe::prep_shutdown) |
+//! | sending | [`prep_send`](Sqe::prep_send), [`prep_send_bundle`](Sqe::prep_send_bundle), [`prep_sendto`](Sqe::prep_sendto), [`send_set_addr`](Sqe::send_set_addr), [`prep_sendmsg`](Sqe::prep_sendmsg), [`prep_send_zc`](Sqe::prep_send_zc), [`prep_send_zc_fixed`](Sqe::prep_send_zc_fixed), [`prep_sendmsg_zc`](Sqe::prep_sendmsg_zc), [`prep_sendmsg_zc_fixed`](Sqe::prep_sendmsg_zc_fixed) |
+//! | receiving | [`prep_recv`](Sqe::prep_recv), [`prep_recv_multishot`](Sqe::prep_recv_multishot), [`recv_limit`](Sqe::recv_limit), [`prep_recvmsg`](Sqe::prep_recvmsg), [`prep_recvmsg_multishot`](Sqe::prep_recvmsg_multishot), [`prep_recv_zc`](Sqe::prep_recv_zc) |
 //! | readiness | [`prep_poll_add`](Sqe::prep_poll_add), [`prep_poll_multishot`](Sqe::prep_poll_multishot), [`prep_poll_remove`](Sqe::prep_poll_remove) |
 //! | epoll |  |
 //! | time | [`prep_timeout`](Sqe::prep_timeout) |
@@ -116,7 +116,10 @@ mod xattr;
 
 pub use cancel::CancelFlags;
 pub use file::FsyncFlags;
+pub use recv::{ControlMessage, ControlMessages, RecvFlags, RecvmsgOut, ZcrxCqe};
 pub use rw::{CURRENT_POSITION, RwFlags};
+pub use send::{SendFlags, ZcUsage};
+pub use socket::AcceptFlags;
 pub use target::{Dir, Direct, Fixed, Target};
 pub use time::{TimeoutFlags, Timespec};
 
