@@ -32,7 +32,7 @@ impl Sqe {
     ///
     /// Waits for data, also if the socket is `O_NONBLOCK`; with `MSG_DONTWAIT` it ends in
     /// `EAGAIN`. One CQE: `res` is the number of bytes received, which is always less
-    /// than 2 GiB; 0 is the end of a stream. On a stream it may be less than `len`, and
+    /// than 2 GiB; 0 is the end of a stream, or an empty datagram. On a stream it may be less than `len`, and
     /// that breaks a chain only with `MSG_WAITALL`, which goes on until all is there or
     /// the stream ends. `sock_nonempty` says that more data waits.
     ///
@@ -96,9 +96,9 @@ impl Sqe {
     /// [`recv_limit`](Sqe::recv_limit).
     ///
     /// Any number of CQEs, all but the last with the `MORE` flag; the last one comes at
-    /// the end of the stream (`res` is 0), when the group is empty (`ENOBUFS`), by a
-    /// cancel or an error, or when the CQ was full, and then has data as well. `res` and
-    /// buffer as for [`prep_recv`](Sqe::prep_recv). Linux 6.0;
+    /// the end of the stream or with an empty datagram (`res` is 0), when the group is
+    /// empty (`ENOBUFS`), by a cancel or an error, or when the CQ was full, and then has
+    /// data as well. `res` and buffer as for [`prep_recv`](Sqe::prep_recv). Linux 6.0;
     /// `io_uring_prep_recv_multishot(3)`.
     ///
     /// # Safety
@@ -160,13 +160,15 @@ impl Sqe {
     ///
     /// Of `msg` only the lengths count: `msg_namelen` and `msg_controllen` are the room
     /// that each buffer gives to name and control data; a buffer with no room for them
-    /// and the 16 bytes of a header ends it in `EFAULT`. No more than one iovec. The group
-    /// is named afterwards: [`buffer_select`](Sqe::buffer_select), without which this ends
-    /// in `EINVAL`, as with `MSG_WAITALL`.
+    /// and the 16 bytes of a header ends it in `EFAULT`. No iovec is needed, and more than
+    /// one is `EINVAL`. The group is named afterwards:
+    /// [`buffer_select`](Sqe::buffer_select), without which this ends in `EINVAL`, as with
+    /// `MSG_WAITALL`.
     ///
     /// CQEs as for [`prep_recv_multishot`](Sqe::prep_recv_multishot), but `res` counts all
-    /// of the buffer that is used, header and room included. An empty datagram is the last
-    /// one, and has a buffer. Linux 6.0; `io_uring_prep_recvmsg_multishot(3)`.
+    /// of the buffer that is used, header and room included. The last one has a buffer,
+    /// too, if it was an empty datagram, or if the buffer had room for nothing of it.
+    /// Linux 6.0; `io_uring_prep_recvmsg_multishot(3)`.
     ///
     /// # Safety
     /// `msg` and its iovec must be valid for reads until submit; the socket stays open
@@ -410,5 +412,28 @@ impl ZcrxCqe {
     /// offset it makes the `off` of an entry of the refill ring.
     pub fn area_token(&self) -> u64 {
         self.off & zcrx_area::MASK
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{Cqe, cqe_flags};
+
+    #[test]
+    fn a_zero_copy_receive_tells_area_and_offset() {
+        let cqe = |res, flags| Cqe32 {
+            cqe: Cqe {
+                user_data: 0,
+                res,
+                flags,
+            },
+            extra: [0x0102_0304_0506_0708, 0],
+        };
+        let got = ZcrxCqe::of(&cqe(9, cqe_flags::MORE)).unwrap();
+        assert_eq!(got.area_token(), 0x0102 << 48);
+        assert_eq!((got.offset(), got.len()), (0x0304_0506_0708, 9));
+        assert_eq!(ZcrxCqe::of(&cqe(0, 0)), None);
+        assert_eq!(ZcrxCqe::of(&cqe(-libc::ENOSPC, 0)), None);
     }
 }

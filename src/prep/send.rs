@@ -27,7 +27,7 @@ flags! {
         /// [`prep_send_bundle`](Sqe::prep_send_bundle). Linux 6.10.
         BUNDLE = abi::sendrecv::BUNDLE,
         /// `buf` is an array of `libc::iovec`, and `len` their number, 1024 at most. For
-        /// the preps that take a `buf`. Linux 6.17.
+        /// the preps that take a `buf`, but not for a registered one. Linux 6.17.
         VECTORIZED = abi::sendrecv::VECTORIZED,
     }
 }
@@ -67,7 +67,7 @@ impl Sqe {
     /// stream it may be less than `len`, and that breaks a chain only with `MSG_WAITALL`,
     /// which goes on until all is sent. With [`buffer_select`](Sqe::buffer_select)
     /// (Linux 6.10) the next buffer of the group is sent, `len` bytes of it at most, all
-    /// for 0. Linux 5.6; `io_uring_prep_send(3)`, `send(2)`.
+    /// for 0; an unknown group is `ENOENT`. Linux 5.6; `io_uring_prep_send(3)`, `send(2)`.
     ///
     /// ```
     /// use std::io::Read;
@@ -116,15 +116,17 @@ impl Sqe {
     /// Sends the buffers of a group one after the other, as many at a time as it finds,
     /// until the group is empty.
     ///
-    /// The group is a ring of provided buffers, and named afterwards:
-    /// [`buffer_select`](Sqe::buffer_select), without which this ends in `EINVAL`. `len`
-    /// limits what is sent at a time, 0 does not. Whatever order the buffers' ids have,
-    /// the data goes out in the order in which they were provided.
+    /// The group, a buffer ring, is named afterwards by
+    /// [`buffer_select`](Sqe::buffer_select), without which no data is sent. Up to 256
+    /// buffers go out at a time, in the order in which they were provided, and all of
+    /// them, as with `MSG_WAITALL`. `len` limits how many bytes it is at a time, 0 does
+    /// not; a buffer that is longer than `len` is cut off.
     ///
     /// A CQE for each time, all but the last with the `MORE` flag; the last one comes
-    /// when the group was empty (`ENOBUFS` if nothing was left to report), by a send that
-    /// was short, or by an error. `res` is the number of bytes sent; they were in the
-    /// buffer that the CQE names and in those that follow it in the ring. Linux 6.10;
+    /// when the group is empty (`ENOBUFS` if it was from the start) or by an error, such
+    /// as `ENOENT` for an unknown group. `res` is the number of bytes sent; they were in
+    /// the buffer that the CQE names and in those that follow it in the ring. Linux 6.18
+    /// answers [`force_async`](Sqe::force_async) with `ECANCELED`. Linux 6.10;
     /// `io_uring_prep_send_bundle(3)`.
     ///
     /// # Safety
@@ -196,7 +198,7 @@ impl Sqe {
     /// Sends a message: several buffers, an address, control data.
     ///
     /// At most 1024 buffers (`EMSGSIZE`). CQE as for [`prep_send`](Sqe::prep_send), but
-    /// not with [`buffer_select`](Sqe::buffer_select). Linux 5.3;
+    /// not with [`buffer_select`](Sqe::buffer_select) (`EOPNOTSUPP`). Linux 5.3;
     /// `io_uring_prep_sendmsg(3)`, `sendmsg(2)`.
     ///
     /// # Safety
@@ -224,7 +226,8 @@ impl Sqe {
     ///
     /// For TCP, UDP and what else supports `MSG_ZEROCOPY`, else `EOPNOTSUPP`. `ENOMEM`
     /// above the `RLIMIT_MEMLOCK` of a user without privileges. Not with
-    /// [`skip_success`](Sqe::skip_success) (`EINVAL`). To an address by
+    /// [`skip_success`](Sqe::skip_success) (`EINVAL`), nor with
+    /// [`buffer_select`](Sqe::buffer_select) (`EOPNOTSUPP`). To an address by
     /// [`send_set_addr`](Sqe::send_set_addr). Linux 6.0; `io_uring_prep_send_zc(3)`.
     ///
     /// # Safety
@@ -246,8 +249,8 @@ impl Sqe {
 
     /// As [`prep_send_zc`](Sqe::prep_send_zc), from the registered buffer `buf_index`.
     ///
-    /// The bytes may lie anywhere in that buffer; `EFAULT` if they do not, or if there is
-    /// no such buffer. Linux 6.0; `io_uring_prep_send_zc_fixed(3)`.
+    /// `buf` may point anywhere into that buffer; `EFAULT` if the bytes are not all in it,
+    /// or if there is no such buffer. Linux 6.0; `io_uring_prep_send_zc_fixed(3)`.
     ///
     /// # Safety
     /// As for [`prep_send_zc`](Sqe::prep_send_zc).
@@ -340,5 +343,24 @@ fn sendmsg(
         len: 1,
         op_flags: flags.cast_unsigned(),
         ..socket.sqe(opcode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_tells_usage() {
+        let usage = |res, flags| {
+            ZcUsage::of(&Cqe {
+                user_data: 0,
+                res,
+                flags,
+            })
+        };
+        assert_eq!(usage(0, cqe_flags::NOTIF), Some(ZcUsage::InPlace));
+        assert_eq!(usage(i32::MIN, cqe_flags::NOTIF), Some(ZcUsage::Copied));
+        assert_eq!(usage(i32::MIN, cqe_flags::MORE), None);
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_types, reason = "loom does not run this")]
 
 use std::alloc::{Layout, alloc_zeroed};
+use std::io::Read;
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket,
 };
@@ -176,6 +177,13 @@ pub fn fd_flags(fd: &impl AsRawFd) -> [bool; 2] {
     ]
 }
 
+#[track_caller]
+pub fn assert_receives(socket: &mut impl Read, bytes: &[u8]) {
+    let mut received = vec![0; bytes.len()];
+    socket.read_exact(&mut received).unwrap();
+    assert_eq!(received, bytes);
+}
+
 /// A number that `getsockopt(2)` knows.
 pub fn option(socket: &impl AsRawFd, level: i32, name: i32) -> i32 {
     let (mut value, mut len) = (0i32, size_of::<i32>() as libc::socklen_t);
@@ -201,6 +209,54 @@ pub fn message(iovecs: &mut [libc::iovec]) -> libc::msghdr {
     msg.msg_iov = iovecs.as_mut_ptr();
     msg.msg_iovlen = iovecs.len() as _;
     msg
+}
+
+/// A message with these buffers and this control data.
+pub fn message_with(iovecs: &mut [libc::iovec], control: &mut Control) -> libc::msghdr {
+    let mut msg = message(iovecs);
+    msg.msg_control = control.0.as_mut_ptr().cast();
+    msg.msg_controllen = Control::len() as _;
+    msg
+}
+
+/// Control data of one message: a descriptor that goes to another process.
+#[repr(C, align(8))]
+pub struct Control(pub [u8; 64]);
+
+impl Control {
+    pub fn rights(fd: RawFd) -> Self {
+        let mut control = Self([0; 64]);
+        control.set_rights(fd);
+        control
+    }
+
+    pub fn set_rights(&mut self, fd: RawFd) {
+        let header = self.0.as_mut_ptr().cast::<libc::cmsghdr>();
+        // SAFETY: header and descriptor fit, and the alignment is that of a header.
+        unsafe {
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(4) as _;
+            libc::CMSG_DATA(header).cast::<RawFd>().write(fd);
+        }
+    }
+
+    /// The length of one message with a descriptor.
+    pub fn len() -> usize {
+        // SAFETY: it is arithmetic.
+        unsafe { libc::CMSG_SPACE(4) as usize }
+    }
+
+    /// The descriptor that has come with a message.
+    pub fn descriptor(&self) -> OwnedFd {
+        let header = self.0.as_ptr().cast::<libc::cmsghdr>();
+        // SAFETY: as above; the kernel has just made this descriptor for us.
+        unsafe {
+            assert_eq!((*header).cmsg_level, libc::SOL_SOCKET);
+            assert_eq!((*header).cmsg_type, libc::SCM_RIGHTS);
+            OwnedFd::from_raw_fd(libc::CMSG_DATA(header).cast::<RawFd>().read())
+        }
+    }
 }
 
 /// A group of provided buffers: a ring that the kernel takes them from, in the order in
