@@ -117,9 +117,9 @@ impl Sqe {
         unsafe { self.prep_recv(socket, std::ptr::null_mut(), len, flags, how) }
     }
 
-    /// Ends a [`prep_recv_multishot`](Sqe::prep_recv_multishot) when it has received so
-    /// many bytes in all, or as many more as the last time brought; 0 is no limit. For
-    /// after the prep. Linux 6.17, liburing has no name for it.
+    /// Ends a [`prep_recv_multishot`](Sqe::prep_recv_multishot) once it has received this
+    /// many bytes in all, or some more, as they come; 0 is no limit. For after the prep.
+    /// Linux 6.17; liburing has no name for it.
     ///
     /// # Safety
     /// The field means other things to other operations: this SQE was prepared by
@@ -354,7 +354,7 @@ impl<'buf> Iterator for ControlMessages<'buf> {
     type Item = ControlMessage<'buf>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let all = std::mem::take(&mut self.rest);
+        let all = self.rest;
         let (len, rest) = all.split_first_chunk::<WORD>()?;
         let (level, rest) = rest.split_first_chunk()?;
         let (kind, rest) = rest.split_first_chunk()?;
@@ -434,6 +434,16 @@ mod tests {
         assert_eq!(got.area_token(), 0x0102 << 48);
         assert_eq!((got.offset(), got.len()), (0x0304_0506_0708, 9));
         assert_eq!(ZcrxCqe::of(&cqe(0, 0)), None);
-        assert_eq!(ZcrxCqe::of(&cqe(-libc::ENOSPC, 0)), None);
+        assert_eq!(ZcrxCqe::of(&cqe(-libc::ENOSPC, cqe_flags::MORE)), None);
+    }
+
+    /// Without the hardware no effect can be seen.
+    #[test]
+    fn a_zero_copy_receive_is_a_multishot_of_an_interface_queue() {
+        let mut sqe = Sqe::default();
+        // SAFETY: nobody submits this SQE.
+        unsafe { sqe.prep_recv_zc(crate::prep::Fixed(3), 7, 9, RecvFlags::POLL_FIRST) };
+        assert_eq!((sqe.ioprio, sqe.len, sqe.file_index), (3, 7, 9));
+        assert_eq!((sqe.fd, sqe.addr, sqe.off, sqe.op_flags), (3, 0, 0, 0));
     }
 }

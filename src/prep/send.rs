@@ -180,7 +180,8 @@ impl Sqe {
     /// `io_uring_prep_send_set_addr(3)`.
     ///
     /// # Safety
-    /// `addr` must be null or valid for reads of `addrlen` bytes until submit.
+    /// `addr` must be null or valid for reads of `addrlen` bytes until submit. The fields
+    /// mean other things to other operations: one of these has prepared the SQE.
     #[inline]
     pub unsafe fn send_set_addr(
         &mut self,
@@ -189,9 +190,9 @@ impl Sqe {
     ) -> &mut Sqe {
         // The field has 16 bits. No address is so long that what is cut here would do.
         let addrlen = u16::try_from(addrlen).unwrap_or(u16::MAX);
-        let [low, high] = addrlen.to_ne_bytes();
+        let [first, second] = addrlen.to_ne_bytes();
         self.off = address(addr);
-        self.file_index = u32::from_ne_bytes([low, high, 0, 0]);
+        self.file_index = u32::from_ne_bytes([first, second, 0, 0]);
         self
     }
 
