@@ -32,9 +32,9 @@ impl Sqe {
     ///
     /// Waits for data, also if the socket is `O_NONBLOCK`; with `MSG_DONTWAIT` it ends in
     /// `EAGAIN`. One CQE: `res` is the number of bytes received, which is always less
-    /// than 2 GiB; 0 is the end of a stream, or an empty datagram. On a stream it may be less than `len`, and
-    /// that breaks a chain only with `MSG_WAITALL`, which goes on until all is there or
-    /// the stream ends. `sock_nonempty` says that more data waits.
+    /// than 2 GiB; 0 is the end of a stream, or an empty datagram. On a stream it may be
+    /// less than `len`, and that breaks a chain only with `MSG_WAITALL`, which goes on
+    /// until all is there or the stream ends. `sock_nonempty` says that more data waits.
     ///
     /// With [`buffer_select`](Sqe::buffer_select) the CQE names the buffer that was
     /// filled, `len` bytes of it at most, the whole of it for 0; see
