@@ -15,9 +15,9 @@
 //! | splicing, pipes | [`prep_splice`](Sqe::prep_splice), [`prep_tee`](Sqe::prep_tee), [`prep_pipe`](Sqe::prep_pipe), [`prep_pipe_direct`](Sqe::prep_pipe_direct) |
 //! | the table of registered files | [`prep_files_update`](Sqe::prep_files_update), [`prep_fixed_fd_install`](Sqe::prep_fixed_fd_install) |
 //! | provided buffers | [`prep_provide_buffers`](Sqe::prep_provide_buffers), [`prep_remove_buffers`](Sqe::prep_remove_buffers) |
-//! | sockets |  |
-//! | sending |  |
-//! | receiving |  |
+//! | sockets | [`prep_socket`](Sqe::prep_socket), [`prep_socket_direct`](Sqe::prep_socket_direct), [`prep_socket_direct_alloc`](Sqe::prep_socket_direct_alloc), [`prep_bind`](Sqe::prep_bind), [`prep_listen`](Sqe::prep_listen), [`prep_connect`](Sqe::prep_connect), [`prep_accept`](Sqe::prep_accept), [`prep_accept_direct`](Sqe::prep_accept_direct), [`prep_multishot_accept`](Sqe::prep_multishot_accept), [`prep_multishot_accept_direct`](Sqe::prep_multishot_accept_direct), [`prep_shutdown`](Sqe::prep_shutdown) |
+//! | sending | [`prep_send`](Sqe::prep_send), [`prep_send_bundle`](Sqe::prep_send_bundle), [`prep_sendto`](Sqe::prep_sendto), [`send_set_addr`](Sqe::send_set_addr), [`prep_sendmsg`](Sqe::prep_sendmsg), [`prep_send_zc`](Sqe::prep_send_zc), [`prep_send_zc_fixed`](Sqe::prep_send_zc_fixed), [`prep_sendmsg_zc`](Sqe::prep_sendmsg_zc), [`prep_sendmsg_zc_fixed`](Sqe::prep_sendmsg_zc_fixed) |
+//! | receiving | [`prep_recv`](Sqe::prep_recv), [`prep_recv_multishot`](Sqe::prep_recv_multishot), [`recv_limit`](Sqe::recv_limit), [`prep_recvmsg`](Sqe::prep_recvmsg), [`prep_recvmsg_multishot`](Sqe::prep_recvmsg_multishot), [`prep_recv_zc`](Sqe::prep_recv_zc) |
 //! | readiness | [`prep_poll_add`](Sqe::prep_poll_add), [`prep_poll_multishot`](Sqe::prep_poll_multishot), [`prep_poll_remove`](Sqe::prep_poll_remove) |
 //! | epoll |  |
 //! | time | [`prep_timeout`](Sqe::prep_timeout) |
@@ -120,7 +120,10 @@ pub use file::{FallocateFlags, FsyncFlags, SyncFileRangeFlags};
 pub use fixed::{InstallFlags, SKIP_FILE};
 pub use nop::Nop;
 pub use open::{OpenHow, ResolveFlags};
+pub use recv::{ControlMessage, ControlMessages, RecvFlags, RecvmsgOut, ZcrxCqe};
 pub use rw::{CURRENT_POSITION, IoPriority, PiAttribute, PiFlags, RwFlags};
+pub use send::{SendFlags, ZcUsage};
+pub use socket::AcceptFlags;
 pub use splice::SpliceFlags;
 pub use stat::StatxFlags;
 pub use target::{Dir, Direct, Fixed, Target};
