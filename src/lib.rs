@@ -76,7 +76,7 @@ pub mod sim;
 mod sync;
 mod syscall;
 
-pub use abi::{Cqe, Cqe32, Sqe};
+pub use abi::{Cqe, Cqe32, Sqe, op};
 pub use ring::{Batch, Cq, EnterError, Ring, Slot, Slot128, Sq, SqesMut, Waited};
 #[cfg(not(ringway_loom))]
 pub use ring::{Disabled, Local, Waker};

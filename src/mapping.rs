@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 
 #[cfg(not(ringway_loom))]
-pub(crate) use kernel::{MapError, Mapping, RingMemory, bytes};
+pub(crate) use kernel::{MapError, Mapping, Region, RingMemory, bytes, page};
 
 use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
@@ -45,6 +45,8 @@ pub(crate) struct Pointers {
     pub(crate) sq_entries: u32,
     pub(crate) cq_head: NonNull<AtomicU32>,
     pub(crate) cq_tail: NonNull<AtomicU32>,
+    #[cfg_attr(ringway_loom, allow(dead_code))]
+    pub(crate) cq_flags: NonNull<AtomicU32>,
     pub(crate) cq_overflow: NonNull<AtomicU32>,
     /// Two words for each 16 bytes.
     pub(crate) cqes: NonNull<AtomicU64>,
@@ -78,7 +80,7 @@ mod kernel {
 
     /// One mmapped region, unmapped when dropped.
     #[derive(Debug)]
-    struct Region {
+    pub(crate) struct Region {
         addr: NonNull<u8>,
         len: usize,
         /// Who has it: a forked child does not.
@@ -89,7 +91,7 @@ mod kernel {
         /// Maps `len` bytes: of the ring `fd` at an offset, or anonymous. A child of
         /// `fork(2)` does not get the region: two processes would move the same
         /// heads and tails.
-        fn map(
+        pub(crate) fn map(
             name: &'static str,
             len: usize,
             source: Option<(BorrowedFd<'_>, u64)>,
@@ -100,7 +102,8 @@ mod kernel {
                 errno: Errno::last(),
             };
             let (flags, fd, offset) = match source {
-                // Each of the offsets fits any off_t.
+                // Each of the offsets has 32 bits, which is what mmap(2) takes from the
+                // narrowest off_t.
                 Some((fd, offset)) => (libc::MAP_SHARED, fd.as_raw_fd(), offset as libc::off_t),
                 None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0),
             };
@@ -130,8 +133,18 @@ mod kernel {
             Ok(region)
         }
 
+        /// Where it begins, on a page.
+        pub(crate) fn start(&self) -> NonNull<u8> {
+            self.addr
+        }
+
+        /// Whether this process has it: a forked child does not.
+        pub(crate) fn is_ours(&self) -> bool {
+            self.process == std::process::id()
+        }
+
         /// Whether `count` items of `size` bytes at `offset` lie inside, aligned.
-        fn holds(&self, offset: u32, count: u32, size: u32) -> bool {
+        pub(crate) fn holds(&self, offset: u32, count: u32, size: u32) -> bool {
             let end = u64::from(offset) + u64::from(count) * u64::from(size);
             // What is wider than a word is made of words.
             offset.is_multiple_of(size.min(8)) && end <= self.len as u64
@@ -139,7 +152,7 @@ mod kernel {
 
         /// # Safety
         /// The region [`holds`](Self::holds) a `T` at `offset`.
-        unsafe fn at<T>(&self, offset: u32) -> NonNull<T> {
+        pub(crate) unsafe fn at<T>(&self, offset: u32) -> NonNull<T> {
             // SAFETY: the caller's promise: the result is inside the region.
             unsafe { self.addr.add(offset as usize).cast() }
         }
@@ -148,7 +161,7 @@ mod kernel {
     impl Drop for Region {
         fn drop(&mut self) {
             // In a forked child something else may lie there.
-            if self.process != std::process::id() {
+            if !self.is_ours() {
                 return;
             }
             // SAFETY: the region was mapped with this length by `map`, which alone
@@ -291,6 +304,7 @@ mod kernel {
                     sq_entries,
                     cq_head: ring.at(cq.head),
                     cq_tail: ring.at(cq.tail),
+                    cq_flags: ring.at(cq.flags),
                     cq_overflow: ring.at(cq.overflow),
                     cqes: ring.at(cq.cqes),
                     cqe_size: entry_size(params.flags, setup::CQE32, setup::CQE_MIXED),
@@ -332,7 +346,7 @@ mod kernel {
         usize::try_from(bytes).map_err(|_| MapError::Answer { field })
     }
 
-    fn page() -> u64 {
+    pub(crate) fn page() -> u64 {
         // SAFETY: sysconf(3) reads a constant of the process.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         u64::try_from(page).unwrap_or(4096)
@@ -415,7 +429,7 @@ mod kernel {
             assert_eq!((at(p.sq_head), at(p.sq_tail)), (0, 4));
             assert_eq!((at(p.cq_head), at(p.cq_tail)), (8, 12));
             assert_eq!((at(p.sq_dropped), at(p.sq_flags)), (32, 36));
-            assert_eq!(at(p.cq_overflow), 44);
+            assert_eq!((at(p.cq_flags), at(p.cq_overflow)), (40, 44));
             assert_eq!(p.sq_array.map(at), Some(192));
             assert_eq!(p.cqes.as_ptr() as u64 - ring, 64);
             assert_eq!(p.sqes.as_ptr() as u64, sqes);

@@ -6,18 +6,18 @@
 //!
 //! | family | operations |
 //! |---|---|
-//! | reading and writing | [`prep_read`](Sqe::prep_read), [`prep_write`](Sqe::prep_write), [`prep_readv`](Sqe::prep_readv), [`prep_readv2`](Sqe::prep_readv2), [`prep_writev`](Sqe::prep_writev), [`prep_writev2`](Sqe::prep_writev2) |
-//! | files | [`prep_openat`](Sqe::prep_openat), [`prep_close`](Sqe::prep_close), [`prep_fsync`](Sqe::prep_fsync) |
-//! | opening files |  |
-//! | metadata of files |  |
-//! | extended attributes |  |
-//! | names of files |  |
-//! | splicing, pipes |  |
-//! | the table of registered files |  |
-//! | provided buffers |  |
-//! | sockets |  |
-//! | sending |  |
-//! | receiving |  |
+//! | reading and writing | [`prep_read`](Sqe::prep_read), [`prep_write`](Sqe::prep_write), [`prep_readv`](Sqe::prep_readv), [`prep_readv2`](Sqe::prep_readv2), [`prep_writev`](Sqe::prep_writev), [`prep_writev2`](Sqe::prep_writev2), [`prep_read_fixed`](Sqe::prep_read_fixed), [`prep_write_fixed`](Sqe::prep_write_fixed), [`prep_readv_fixed`](Sqe::prep_readv_fixed), [`prep_writev_fixed`](Sqe::prep_writev_fixed), [`prep_read_multishot`](Sqe::prep_read_multishot); [`rw_flags`](Sqe::rw_flags), [`ioprio`](Sqe::ioprio), [`write_stream`](Sqe::write_stream), [`pi_attribute`](Sqe::pi_attribute) |
+//! | files | [`prep_close`](Sqe::prep_close), [`prep_close_direct`](Sqe::prep_close_direct), [`prep_fsync`](Sqe::prep_fsync), [`prep_sync_file_range`](Sqe::prep_sync_file_range), [`prep_fallocate`](Sqe::prep_fallocate), [`prep_ftruncate`](Sqe::prep_ftruncate), [`prep_fadvise`](Sqe::prep_fadvise), [`prep_fadvise64`](Sqe::prep_fadvise64), [`prep_madvise`](Sqe::prep_madvise), [`prep_madvise64`](Sqe::prep_madvise64) |
+//! | opening files | [`prep_openat`](Sqe::prep_openat), [`prep_openat_direct`](Sqe::prep_openat_direct), [`prep_open`](Sqe::prep_open), [`prep_open_direct`](Sqe::prep_open_direct), [`prep_openat2`](Sqe::prep_openat2), [`prep_openat2_direct`](Sqe::prep_openat2_direct) |
+//! | metadata of files | [`prep_statx`](Sqe::prep_statx) |
+//! | extended attributes | [`prep_getxattr`](Sqe::prep_getxattr), [`prep_setxattr`](Sqe::prep_setxattr), [`prep_fgetxattr`](Sqe::prep_fgetxattr), [`prep_fsetxattr`](Sqe::prep_fsetxattr) |
+//! | names of files | [`prep_renameat`](Sqe::prep_renameat), [`prep_rename`](Sqe::prep_rename), [`prep_unlinkat`](Sqe::prep_unlinkat), [`prep_unlink`](Sqe::prep_unlink), [`prep_mkdirat`](Sqe::prep_mkdirat), [`prep_mkdir`](Sqe::prep_mkdir), [`prep_symlinkat`](Sqe::prep_symlinkat), [`prep_symlink`](Sqe::prep_symlink), [`prep_linkat`](Sqe::prep_linkat), [`prep_link`](Sqe::prep_link) |
+//! | splicing, pipes | [`prep_splice`](Sqe::prep_splice), [`prep_tee`](Sqe::prep_tee), [`prep_pipe`](Sqe::prep_pipe), [`prep_pipe_direct`](Sqe::prep_pipe_direct) |
+//! | the table of registered files | [`prep_files_update`](Sqe::prep_files_update), [`prep_fixed_fd_install`](Sqe::prep_fixed_fd_install) |
+//! | provided buffers | [`prep_provide_buffers`](Sqe::prep_provide_buffers), [`prep_remove_buffers`](Sqe::prep_remove_buffers) |
+//! | sockets | [`prep_socket`](Sqe::prep_socket), [`prep_socket_direct`](Sqe::prep_socket_direct), [`prep_socket_direct_alloc`](Sqe::prep_socket_direct_alloc), [`prep_bind`](Sqe::prep_bind), [`prep_listen`](Sqe::prep_listen), [`prep_connect`](Sqe::prep_connect), [`prep_accept`](Sqe::prep_accept), [`prep_accept_direct`](Sqe::prep_accept_direct), [`prep_multishot_accept`](Sqe::prep_multishot_accept), [`prep_multishot_accept_direct`](Sqe::prep_multishot_accept_direct), [`prep_shutdown`](Sqe::prep_shutdown) |
+//! | sending | [`prep_send`](Sqe::prep_send), [`prep_send_bundle`](Sqe::prep_send_bundle), [`prep_sendto`](Sqe::prep_sendto), [`send_set_addr`](Sqe::send_set_addr), [`prep_sendmsg`](Sqe::prep_sendmsg), [`prep_send_zc`](Sqe::prep_send_zc), [`prep_send_zc_fixed`](Sqe::prep_send_zc_fixed), [`prep_sendmsg_zc`](Sqe::prep_sendmsg_zc), [`prep_sendmsg_zc_fixed`](Sqe::prep_sendmsg_zc_fixed) |
+//! | receiving | [`prep_recv`](Sqe::prep_recv), [`prep_recv_multishot`](Sqe::prep_recv_multishot), [`recv_limit`](Sqe::recv_limit), [`prep_recvmsg`](Sqe::prep_recvmsg), [`prep_recvmsg_multishot`](Sqe::prep_recvmsg_multishot), [`prep_recv_zc`](Sqe::prep_recv_zc) |
 //! | readiness | [`prep_poll_add`](Sqe::prep_poll_add), [`prep_poll_multishot`](Sqe::prep_poll_multishot), [`prep_poll_remove`](Sqe::prep_poll_remove) |
 //! | epoll |  |
 //! | time | [`prep_timeout`](Sqe::prep_timeout) |
@@ -26,7 +26,7 @@
 //! | futexes |  |
 //! | processes |  |
 //! | commands |  |
-//! | nothing | [`prep_nop`](Sqe::prep_nop) |
+//! | nothing | [`prep_nop`](Sqe::prep_nop), [`prep_nop_with`](Sqe::prep_nop_with), [`prep_nop128`](crate::Slot128::prep_nop128) |
 //!
 //! # A prep resets everything
 //!
@@ -115,10 +115,20 @@ mod time;
 mod xattr;
 
 pub use cancel::CancelFlags;
-pub use file::FsyncFlags;
-pub use rw::{CURRENT_POSITION, RwFlags};
+pub use dir::{LinkFlags, RenameFlags, UnlinkFlags};
+pub use file::{FallocateFlags, FsyncFlags, SyncFileRangeFlags};
+pub use fixed::{InstallFlags, SKIP_FILE};
+pub use nop::Nop;
+pub use open::{OpenHow, ResolveFlags};
+pub use recv::{ControlMessage, ControlMessages, RecvFlags, RecvmsgOut, ZcrxCqe};
+pub use rw::{CURRENT_POSITION, IoPriority, PiAttribute, PiFlags, RwFlags};
+pub use send::{SendFlags, ZcUsage};
+pub use socket::AcceptFlags;
+pub use splice::SpliceFlags;
+pub use stat::StatxFlags;
 pub use target::{Dir, Direct, Fixed, Target};
 pub use time::{TimeoutFlags, Timespec};
+pub use xattr::XattrFlags;
 
 impl Sqe {
     /// Overwrites all 64 bytes: the one store that every prep ends in.

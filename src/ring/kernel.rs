@@ -3,11 +3,13 @@
 use crate::syscall::Errno;
 #[cfg(not(ringway_loom))]
 use crate::{
-    abi::{self, enter, op, register},
+    abi::{self, enter, msg_ring, op, register},
     mapping::Mapping,
     setup::RingFd,
     syscall,
 };
+#[cfg(not(ringway_loom))]
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 /// What `io_uring_enter(2)` is asked for.
@@ -110,17 +112,28 @@ fn enter_real(fd: &RingFd, request: Enter) -> Result<u32, Errno> {
     }
 }
 
-/// `IORING_REGISTER_SEND_MSG_RING`, Linux 6.13: a message from no ring to this one.
 #[cfg(not(ringway_loom))]
 fn post_real(fd: &RingFd, user_data: u64) -> Result<(), Errno> {
-    let RingFd::Owned(_) = fd else {
-        return Err(Errno::from_raw(libc::EBADF));
-    };
+    let ring = fd.borrow().ok_or(Errno::from_raw(libc::EBADF))?;
+    message(ring, 0, user_data, 0)
+}
+
+/// `IORING_REGISTER_SEND_MSG_RING`, Linux 6.13: a message from no ring to this one.
+#[cfg(not(ringway_loom))]
+pub(crate) fn message(
+    ring: BorrowedFd<'_>,
+    len: u32,
+    user_data: u64,
+    cqe_flags: u32,
+) -> Result<(), Errno> {
     // MSG_RING: `off` becomes the CQE's user_data and `len` its result.
     let mut message = abi::Sqe {
         opcode: op::MSG_RING,
-        fd: fd.raw(),
+        fd: ring.as_raw_fd(),
         off: user_data,
+        len,
+        op_flags: msg_ring::FLAGS_PASS,
+        file_index: cqe_flags,
         ..Default::default()
     };
     // SAFETY: the kernel copies one SQE from the pointer during the call.

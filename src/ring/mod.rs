@@ -111,6 +111,8 @@ mod wait;
 
 pub(crate) use core::Core;
 pub use handles::{Cq, Ring, Sq};
+#[cfg(not(ringway_loom))]
+pub(crate) use kernel::message;
 #[cfg(any(feature = "sim", ringway_loom))]
 pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]

@@ -2,6 +2,7 @@
 
 use super::kernel::{Kernel, Real};
 use super::local::{Disabled, Local};
+use super::view::CqView;
 use super::{Core, Ring};
 use crate::setup::{Builder, Features, Mode, Opened, Probe, RingFd, SetupError};
 use crate::sync::ReadMarks;
@@ -105,6 +106,11 @@ impl Core {
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.ring_fd().and_then(RingFd::borrow)
+    }
+
+    /// The completion side, for what is neither reaping nor waiting.
+    pub(crate) fn cq_view(&self) -> &CqView {
+        &self.cq.view
     }
 
     /// `None` for a simulated ring.

@@ -282,6 +282,20 @@ impl CqView {
         self.word(self.at.cq_overflow).load(Relaxed)
     }
 
+    /// What the application tells the kernel: `IORING_CQ_*`.
+    #[cfg(not(ringway_loom))]
+    pub(crate) fn flags(&self) -> u32 {
+        // Ordering: Relaxed; a hint that stands for itself.
+        self.word(self.at.cq_flags).load(Relaxed)
+    }
+
+    #[cfg(not(ringway_loom))]
+    pub(crate) fn set_flags(&self, flags: u32) {
+        // Ordering: Relaxed; the kernel takes it as a hint (READ_ONCE in
+        // `io_eventfd_grab`), and nothing is passed on with it.
+        self.word(self.at.cq_flags).store(flags, Relaxed);
+    }
+
     #[inline(always)]
     fn pair(&self, word: usize) -> [u64; 2] {
         debug_assert!(word < (self.at.cq_entries as usize) << 2);

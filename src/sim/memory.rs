@@ -27,6 +27,7 @@ pub(super) struct Memory {
     sqes: Box<[UnsafeCell<Sqe>]>,
     cq_head: AtomicU32,
     cq_tail: AtomicU32,
+    cq_flags: AtomicU32,
     cq_overflow: AtomicU32,
     cqes: Box<[AtomicU64]>,
 }
@@ -51,6 +52,7 @@ impl Memory {
             sqes: (0..sqes).map(|_| UnsafeCell::new(Sqe::default())).collect(),
             cq_head: counter(),
             cq_tail: counter(),
+            cq_flags: zero(),
             cq_overflow: zero(),
             cqes: (0..words).map(|_| AtomicU64::new(0)).collect(),
             shape,
@@ -73,6 +75,7 @@ impl Memory {
             sq_entries: self.shape.sq_entries,
             cq_head: NonNull::from(&self.cq_head),
             cq_tail: NonNull::from(&self.cq_tail),
+            cq_flags: NonNull::from(&self.cq_flags),
             cq_overflow: NonNull::from(&self.cq_overflow),
             cqes: first(&self.cqes),
             cqe_size: self.shape.cqe_size,

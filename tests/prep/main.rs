@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use ringway::{Cqe, Ring, Sqe};
 
+mod accept;
 mod buf;
 mod cancel;
 #[path = "../child/mod.rs"]
@@ -19,12 +20,15 @@ mod epoll;
 mod file;
 mod fixed;
 mod futex;
+mod gate;
 mod msg;
+mod net;
 mod nop;
 mod open;
 mod poll;
 mod process;
 mod recv;
+mod recvmsg;
 mod rw;
 mod send;
 mod setters;
@@ -33,6 +37,7 @@ mod splice;
 mod stat;
 mod time;
 mod xattr;
+mod zc;
 
 fn ring() -> Ring {
     Ring::builder(16)

@@ -2,9 +2,24 @@
 
 use ringway::Ring;
 
+mod bpf;
+mod buf_ring;
+mod buffers;
+mod cancel;
 #[path = "../child/mod.rs"]
 mod child;
+mod eventfd;
 mod files;
+mod iowq;
+mod msg;
+mod napi;
+mod op;
+mod ops;
+mod personality;
+mod query;
+mod restrictions;
+mod threads;
+mod zcrx;
 
 fn ring() -> Ring {
     Ring::builder(16)
