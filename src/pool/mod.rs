@@ -7,6 +7,7 @@ mod edges;
 mod gate;
 mod op;
 mod permits;
+mod queue;
 mod stats;
 mod submitter;
 mod table;
