@@ -18,14 +18,14 @@
 //! | sockets |  |
 //! | sending |  |
 //! | receiving |  |
-//! | readiness | [`prep_poll_add`](Sqe::prep_poll_add), [`prep_poll_multishot`](Sqe::prep_poll_multishot), [`prep_poll_remove`](Sqe::prep_poll_remove) |
-//! | epoll |  |
-//! | time | [`prep_timeout`](Sqe::prep_timeout) |
-//! | cancelling | [`prep_cancel64`](Sqe::prep_cancel64), [`prep_cancel_fd`](Sqe::prep_cancel_fd) |
-//! | messages to rings |  |
-//! | futexes |  |
-//! | processes |  |
-//! | commands |  |
+//! | readiness | [`prep_poll_add`](Sqe::prep_poll_add), [`prep_poll_multishot`](Sqe::prep_poll_multishot), [`prep_poll`](Sqe::prep_poll), [`prep_poll_remove`](Sqe::prep_poll_remove), [`prep_poll_update`](Sqe::prep_poll_update) |
+//! | epoll | [`prep_epoll_ctl`](Sqe::prep_epoll_ctl), [`prep_epoll_wait`](Sqe::prep_epoll_wait) |
+//! | time | [`prep_timeout`](Sqe::prep_timeout), [`prep_timeout_immediate`](Sqe::prep_timeout_immediate), [`prep_timeout_remove`](Sqe::prep_timeout_remove), [`prep_timeout_update`](Sqe::prep_timeout_update), [`prep_timeout_update_immediate`](Sqe::prep_timeout_update_immediate), [`prep_link_timeout`](Sqe::prep_link_timeout), [`prep_link_timeout_immediate`](Sqe::prep_link_timeout_immediate) |
+//! | cancelling | [`prep_cancel`](Sqe::prep_cancel), [`prep_cancel64`](Sqe::prep_cancel64), [`prep_cancel_fd`](Sqe::prep_cancel_fd), [`prep_cancel_matching`](Sqe::prep_cancel_matching) |
+//! | messages to rings | [`prep_msg_ring`](Sqe::prep_msg_ring), [`prep_msg_ring_cqe_flags`](Sqe::prep_msg_ring_cqe_flags), [`prep_msg_ring_fd`](Sqe::prep_msg_ring_fd), [`prep_msg_ring_fd_alloc`](Sqe::prep_msg_ring_fd_alloc) |
+//! | futexes | [`prep_futex_wait`](Sqe::prep_futex_wait), [`prep_futex_wake`](Sqe::prep_futex_wake), [`prep_futex_waitv`](Sqe::prep_futex_waitv) |
+//! | processes | [`prep_waitid`](Sqe::prep_waitid) |
+//! | commands | [`prep_uring_cmd`](Sqe::prep_uring_cmd), [`prep_uring_cmd128`](Sqe::prep_uring_cmd128), [`prep_cmd_sock`](Sqe::prep_cmd_sock), [`prep_cmd_siocinq`](Sqe::prep_cmd_siocinq), [`prep_cmd_siocoutq`](Sqe::prep_cmd_siocoutq), [`prep_cmd_getsockopt`](Sqe::prep_cmd_getsockopt), [`prep_cmd_setsockopt`](Sqe::prep_cmd_setsockopt), [`prep_cmd_tx_timestamp`](Sqe::prep_cmd_tx_timestamp), [`prep_cmd_getsockname`](Sqe::prep_cmd_getsockname), [`prep_cmd_discard`](Sqe::prep_cmd_discard), [`prep_cmd_zone_reset_all`](Sqe::prep_cmd_zone_reset_all) |
 //! | nothing | [`prep_nop`](Sqe::prep_nop) |
 //!
 //! # A prep resets everything
@@ -115,10 +115,14 @@ mod time;
 mod xattr;
 
 pub use cancel::CancelFlags;
+pub use cmd::{SocketCmd, TxStage, TxTimestamp, UringCmdFlags};
 pub use file::FsyncFlags;
+pub use futex::{FUTEX_MATCH_ANY, FutexFlags, FutexWaitv};
+pub use msg::MsgRingFlags;
+pub use poll::PollFlags;
 pub use rw::{CURRENT_POSITION, RwFlags};
 pub use target::{Dir, Direct, Fixed, Target};
-pub use time::{TimeoutFlags, Timespec};
+pub use time::{TimeoutFlags, TimeoutUpdateFlags, Timespec};
 
 impl Sqe {
     /// Overwrites all 64 bytes: the one store that every prep ends in.
