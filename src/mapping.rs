@@ -4,7 +4,7 @@
 use std::ptr::NonNull;
 
 #[cfg(not(ringway_loom))]
-pub(crate) use kernel::{MapError, Mapping, RingMemory, bytes};
+pub(crate) use kernel::{MapError, Mapping, Region, RingMemory, bytes, page, sq_array};
 
 use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
@@ -69,20 +69,36 @@ mod kernel {
         Answer { field: &'static str },
     }
 
+    impl MapError {
+        /// What the system call said; ENOMEM for what cannot be used.
+        pub(crate) fn errno(self) -> Errno {
+            match self {
+                Self::Refused { errno, .. } => errno,
+                Self::Answer { .. } => Errno::from_raw(libc::ENOMEM),
+            }
+        }
+    }
+
     /// One mmapped region, unmapped when dropped.
     #[derive(Debug)]
-    struct Region {
+    pub(crate) struct Region {
         addr: NonNull<u8>,
         len: usize,
         /// Who has it: a forked child does not.
         process: u32,
     }
 
+    // SAFETY: a mapping belongs to the process, not to a thread; a `Region` itself reads
+    // and writes nothing in it.
+    unsafe impl Send for Region {}
+    // SAFETY: as for `Send`.
+    unsafe impl Sync for Region {}
+
     impl Region {
         /// Maps `len` bytes: of the ring `fd` at an offset, or anonymous. A child of
         /// `fork(2)` does not get the region: two processes would move the same
         /// heads and tails.
-        fn map(
+        pub(crate) fn map(
             name: &'static str,
             len: usize,
             source: Option<(BorrowedFd<'_>, u64)>,
@@ -121,6 +137,11 @@ mod kernel {
                 return Err(refused());
             }
             Ok(region)
+        }
+
+        /// The whole, at an address that the kernel may be told.
+        pub(crate) fn memory(&self) -> NonNull<[u8]> {
+            NonNull::slice_from_raw_parts(self.addr, self.len)
         }
 
         /// Whether `count` items of `size` bytes at `offset` lie inside, aligned.
@@ -300,6 +321,36 @@ mod kernel {
         pub(crate) fn pointers(&self) -> Pointers {
             self.pointers
         }
+
+        /// Copies `count` filled slots of the CQ, counted from `head`, to the places that
+        /// they have here.
+        ///
+        /// # Safety
+        /// No kernel and no other thread touches either CQ meanwhile. Slots are of the same
+        /// size in both.
+        pub(crate) unsafe fn copy_cqes(&self, from: &Self, head: u32, count: u32) {
+            let words = cqe_words(self.pointers.cqe_size);
+            // SAFETY: the place is masked by the number of slots, each of which has this
+            // many words; both mappings are borrowed.
+            let word = |at: &Pointers, place: u32, i| unsafe {
+                let slot = (place & (at.cq_entries - 1)) as usize;
+                at.cqes.add(slot * words + i).as_ref()
+            };
+            for place in (0..count).map(|i| head.wrapping_add(i)) {
+                for i in 0..words {
+                    // Ordering: Relaxed; the caller's promise.
+                    let value = word(&from.pointers, place, i).load(Ordering::Relaxed);
+                    word(&self.pointers, place, i).store(value, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+
+    fn cqe_words(size: CqeSize) -> usize {
+        match size {
+            CqeSize::Big => 4,
+            CqeSize::Small | CqeSize::Mixed => 2,
+        }
     }
 
     fn cqe_size(flags: u32) -> CqeSize {
@@ -325,7 +376,8 @@ mod kernel {
         usize::try_from(bytes).map_err(|_| MapError::Answer { field })
     }
 
-    fn page() -> u64 {
+    /// The size of a page.
+    pub(crate) fn page() -> u64 {
         // SAFETY: sysconf(3) reads a constant of the process.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         u64::try_from(page).unwrap_or(4096)
@@ -334,19 +386,41 @@ mod kernel {
     /// What the kernel takes for the rings and for the SQEs, in bytes and whole
     /// pages: `rings_size` in the kernel. This much counts as locked memory.
     pub(crate) fn bytes(flags: u32, sq: u32, cq: u32) -> (u64, u64) {
-        const HEADER: u64 = 64;
-        const CACHE_LINE: u64 = 64;
-        let (sq, cq) = (u64::from(sq), u64::from(cq));
-        // With CQE32 the kernel doubles the header too.
-        let cqes = (HEADER + 16 * cq) * u64::from(cqe_bytes(flags) / 16);
         let array = if flags & setup::NO_SQARRAY == 0 {
-            4 * sq
+            4 * u64::from(sq)
         } else {
             0
         };
-        let ring = cqes.next_multiple_of(CACHE_LINE) + array;
-        let sqes = sq * u64::from(sqe_bytes(flags));
+        let ring = cq_end(flags, 64, cq).next_multiple_of(CACHE_LINE) + array;
+        let sqes = u64::from(sq) * u64::from(sqe_bytes(flags));
         (ring.next_multiple_of(page()), sqes.next_multiple_of(page()))
+    }
+
+    /// Where the CQEs end, the first of which is at `cqes`.
+    fn cq_end(flags: u32, cqes: u32, cq: u32) -> u64 {
+        // With CQE32 the kernel doubles the header too.
+        (u64::from(cqes) + 16 * u64::from(cq)) * u64::from(cqe_bytes(flags) / 16)
+    }
+
+    /// Most processors' lines: the kernel's SMP_CACHE_BYTES.
+    const CACHE_LINE: u64 = if cfg!(target_arch = "s390x") {
+        256
+    } else if cfg!(target_arch = "powerpc64") {
+        128
+    } else {
+        64
+    };
+
+    /// Where the index array will lie in a ring that had `params` when its CQ has another
+    /// size: behind the CQEs, from a cache line on. The kernel does not say so when it
+    /// resizes. `None` if it was not there in the first place.
+    pub(crate) fn sq_array(params: &Params, cq: u32) -> Option<u32> {
+        let end = |cq| cq_end(params.flags, params.cq_off.cqes, cq);
+        let was = |line: &u64| {
+            end(params.cq_entries).next_multiple_of(*line) == u64::from(params.sq_off.array)
+        };
+        let line = [CACHE_LINE, 32, 64, 128, 256].into_iter().find(was)?;
+        u32::try_from(end(cq).next_multiple_of(line)).ok()
     }
 
     #[cfg(test)]
@@ -490,6 +564,70 @@ mod kernel {
             let mut params = answer();
             params.cq_entries = 1 << 31;
             refused(memory(RING, SQES), &params, "cq_off.cqes");
+        }
+
+        #[test]
+        fn cqes_are_copied_to_their_places_across_the_wrap() {
+            for (flags, words) in [(0, 2), (setup::CQE32, 4)] {
+                let make = |cq: u32| {
+                    let mut params = answer();
+                    params.flags = flags | setup::NO_SQARRAY;
+                    params.cq_entries = cq;
+                    let memory = memory(64 + 32 * 32, SQES);
+                    (poke(&memory, 20, cq - 1), poke(&memory, 28, cq));
+                    Mapping::measure(memory, &params).unwrap()
+                };
+                let (from, to) = (make(8), make(32));
+                let word = |mapping: &Mapping, at: u32, i| {
+                    let slot = at & (mapping.pointers.cq_entries - 1);
+                    // SAFETY: the place is in the array; no other thread knows it.
+                    unsafe {
+                        mapping
+                            .pointers
+                            .cqes
+                            .add(slot as usize * words + i)
+                            .as_ref()
+                    }
+                };
+                let head = u32::MAX - 2;
+                for i in 0..8 {
+                    for j in 0..words {
+                        let value = u64::from(i) << 8 | j as u64 | 1 << 63;
+                        word(&from, head.wrapping_add(i), j).store(value, Ordering::Relaxed);
+                    }
+                }
+                // SAFETY: no kernel and no other thread knows either.
+                unsafe { to.copy_cqes(&from, head, 7) };
+                for i in 0..8 {
+                    for j in 0..words {
+                        let value = u64::from(i) << 8 | j as u64 | 1 << 63;
+                        let expected = if i < 7 { value } else { 0 };
+                        let found = word(&to, head.wrapping_add(i), j).load(Ordering::Relaxed);
+                        assert_eq!(found, expected, "{flags:#x}: {i}.{j}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn the_index_array_lies_behind_the_cqes() {
+            let params = |flags, cq_entries, array| {
+                let mut params = answer();
+                params.flags = flags;
+                params.cq_entries = cq_entries;
+                params.sq_off.array = array;
+                params
+            };
+            // 64 + 16 * n, or twice that, from a line on.
+            let small = params(0, 8, 192);
+            assert_eq!(sq_array(&small, 16), Some(320));
+            assert_eq!(sq_array(&small, 65536), Some(64 + 16 * 65536));
+            let big = params(setup::CQE32, 8, 384);
+            assert_eq!(sq_array(&big, 16), Some(640));
+            // Lines of 128 and 256 bytes give themselves away.
+            assert_eq!(sq_array(&params(0, 16, 384), 32), Some(640));
+            assert_eq!(sq_array(&params(0, 16, 512), 32), Some(768));
+            assert_eq!(sq_array(&params(0, 8, 200), 16), None);
         }
 
         #[test]

@@ -27,8 +27,15 @@ use crate::ring::{Disabled, Local, Ring};
 use crate::setup::RingFd;
 use crate::syscall::Errno;
 
+mod clock;
 mod files;
 mod personality;
+mod region;
+mod ring_fd;
+
+pub use clock::Clock;
+pub use region::{Region, RegionFlags};
+pub use ring_fd::RegisteredRing;
 
 /// Registers with one ring: [`Ring::registrar`], [`Local::registrar`],
 /// [`Disabled::registrar`].

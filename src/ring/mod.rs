@@ -97,11 +97,17 @@ mod kernel;
 mod local;
 #[cfg(not(ringway_loom))]
 mod open;
+#[cfg(not(ringway_loom))]
+mod resize;
 mod slot;
 mod sq;
 mod submit;
 mod view;
 mod wait;
+#[cfg(not(ringway_loom))]
+mod wait_args;
+#[cfg(not(ringway_loom))]
+mod wait_table;
 
 pub(crate) use core::Core;
 pub use handles::{Cq, Ring, Sq};
@@ -109,6 +115,10 @@ pub use handles::{Cq, Ring, Sq};
 pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
 pub use local::{Disabled, Local, Waker};
+#[cfg(not(ringway_loom))]
+pub use resize::ResizeError;
 pub use slot::{Batch, Slot, SqesMut};
 pub use submit::EnterError;
 pub use wait::Waited;
+#[cfg(not(ringway_loom))]
+pub use {wait_args::Wait, wait_table::WaitMemory};

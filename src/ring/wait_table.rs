@@ -1,0 +1,181 @@
+//! Registered waits: a table that the kernel reads in place.
+
+use super::kernel::{Enter, Real};
+use super::local::{Disabled, Local};
+use super::wait_args::{SigSet, Wait};
+use super::{EnterError, Waited};
+use crate::abi::{RegWait, enter};
+use crate::mapping::{MapError, Region};
+use crate::register::{RegionFlags, Registrar};
+use crate::syscall::Errno;
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+/// Whose memory a table of waits is in: [`Disabled::register_waits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitMemory {
+    /// Allocated by the kernel, and mapped. Not for a ring without a descriptor.
+    Kernel,
+    /// Of the process, which the kernel locks.
+    Process,
+}
+
+/// The ring's memory region: first the entries, then for each of them a set of signals
+/// that it may point to. Written by the thread of the ring only; the kernel reads what an
+/// enter of that thread names.
+#[derive(Debug)]
+pub(crate) struct WaitTable {
+    memory: Region,
+    /// Whether an entry's time is a moment, which is said at enter.
+    time_flags: Box<[Cell<u32>]>,
+}
+
+impl WaitTable {
+    fn register(ring: Registrar<'_>, count: u32, memory: WaitMemory) -> Result<Self, Errno> {
+        let each = size_of::<RegWait>() + size_of::<SigSet>();
+        let len = (each as u64 * u64::from(count)).next_multiple_of(crate::mapping::page());
+        let len = usize::try_from(len).map_err(|_| Errno::from_raw(libc::ENOMEM))?;
+        if count == 0 {
+            return Err(Errno::from_raw(libc::EINVAL));
+        }
+        let flags = RegionFlags::REG_WAIT_ARG;
+        let memory = match memory {
+            WaitMemory::Kernel => ring.register_region_alloc(len, flags)?.into_mapping(),
+            WaitMemory::Process => {
+                let memory = Region::map("waits", len, None).map_err(MapError::errno)?;
+                // SAFETY: the memory is a mapping of its own, which nobody else knows.
+                unsafe { ring.register_region(memory.memory(), flags) }?;
+                memory
+            }
+        };
+        Ok(Self {
+            memory,
+            time_flags: (0..count).map(|_| Cell::new(0)).collect(),
+        })
+    }
+
+    fn start(&self) -> NonNull<u8> {
+        self.memory.memory().cast()
+    }
+
+    fn set(&self, index: u32, wait: Wait) -> Result<(), Errno> {
+        let flags = self.time_flags.get(index as usize);
+        let flags = flags.ok_or(Errno::from_raw(libc::EFAULT))?;
+        let index = index as usize;
+        let masks = self.time_flags.len() * size_of::<RegWait>();
+        // SAFETY: `register` made room for as many entries and sets as there are flags, and
+        // the index is one of them; both sizes are multiples of the alignment. The kernel
+        // reads them only while this thread is in it.
+        unsafe {
+            let entry = self.start().cast::<RegWait>().add(index);
+            let mask = self.start().add(masks).cast::<SigSet>().add(index);
+            let (value, set) = wait.entry(mask.as_ptr().expose_provenance() as u64);
+            entry.write_volatile(value);
+            mask.write_volatile(set);
+        }
+        flags.set(wait.time_flags());
+        Ok(())
+    }
+
+    fn enter(&self, index: u32, real: &Real, request: Enter) -> Result<u32, Errno> {
+        let time_flags = self.time_flags.get(index as usize);
+        let time_flags = time_flags.ok_or(Errno::from_raw(libc::EFAULT))?.get();
+        let request = Enter {
+            flags: request.flags | enter::EXT_ARG | enter::EXT_ARG_REG | time_flags,
+            ..request
+        };
+        let size = size_of::<RegWait>();
+        let offset = ptr::without_provenance(index as usize * size);
+        // SAFETY: with EXT_ARG_REG the argument is a place in the ring's region; what the
+        // entry there points to is in the same memory, which `self` keeps.
+        unsafe { real.enter_with(request, offset, size) }
+    }
+}
+
+impl Disabled {
+    /// Registers a table of `count` waits, which the thread that enables the ring as its
+    /// own may then [set](Local::set_wait) and [wait by](Local::wait_reg): what a wait has
+    /// to say is read in place, and not copied at each enter. Linux 6.13;
+    /// `io_uring_register_region(3)`.
+    ///
+    /// The memory is the ring's, and goes with it. It is also the one memory region that a
+    /// ring may have; a shared ring has no use for it.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a `count` of 0, and before Linux 6.13; `EBUSY` if there is a region
+    /// already; `ENOMEM`, also above `RLIMIT_MEMLOCK`; what `mmap(2)` says.
+    pub fn register_waits(&mut self, count: u32, memory: WaitMemory) -> Result<(), Errno> {
+        self.waits = Some(WaitTable::register(self.registrar(), count, memory)?);
+        Ok(())
+    }
+}
+
+impl Local {
+    /// How many entries the table of registered waits has: 0 without a table.
+    pub fn registered_waits(&self) -> u32 {
+        // Their number came as a u32.
+        self.waits
+            .as_ref()
+            .map_or(0, |waits| waits.time_flags.len()) as u32
+    }
+
+    /// Writes an entry of the table of [registered waits](Disabled::register_waits). An
+    /// entry that was never set has no limit.
+    ///
+    /// # Errors
+    ///
+    /// EFAULT for an index outside the table.
+    pub fn set_wait(&self, index: u32, wait: Wait) -> Result<(), Errno> {
+        match &self.waits {
+            Some(waits) => waits.set(index, wait),
+            None => Err(Errno::from_raw(libc::EFAULT)),
+        }
+    }
+
+    /// As [`Local::wait_with`], with the wait that the entry `index` of the table of
+    /// [registered waits](Disabled::register_waits) says. Linux 6.13.
+    ///
+    /// # Errors
+    ///
+    /// As there; [`EnterError::Kernel`] with EFAULT for an index outside the table, and
+    /// with EINVAL on an IOPOLL ring.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use ringway::{Ring, Wait, WaitMemory, Waited};
+    ///
+    /// let mut ring = Ring::builder(8).build_disabled()?;
+    /// match ring.register_waits(2, WaitMemory::Process) {
+    ///     Err(errno) if errno.raw() == libc::EINVAL => return Ok(()), // before Linux 6.13
+    ///     registered => registered?,
+    /// }
+    /// let ring = ring.enable_local()?;
+    /// ring.set_wait(1, Wait::new().timeout(Duration::from_millis(1)))?;
+    /// assert_eq!(ring.wait_reg(1, 1)?, Waited::TimedOut);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn wait_reg(&self, want: u32, index: u32) -> Result<Waited, EnterError> {
+        let waits = self.table(index)?;
+        self.enter_to_wait(want, |real, request| waits.enter(index, real, request))
+    }
+
+    /// As [`Local::submit_and_wait_with`], with the wait that the entry `index` of the
+    /// table of [registered waits](Disabled::register_waits) says. Linux 6.13.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::wait_reg`]; nothing was submitted when the index is outside the table.
+    pub fn submit_and_wait_reg(&self, want: u32, index: u32) -> Result<Waited, EnterError> {
+        let waits = self.table(index)?;
+        self.enter_to_submit(want, |real, request| waits.enter(index, real, request))
+    }
+
+    /// The table, if it has the entry: once it has submitted, the kernel would not say.
+    fn table(&self, index: u32) -> Result<&WaitTable, EnterError> {
+        let waits = self.waits.as_ref();
+        waits
+            .filter(|waits| (index as usize) < waits.time_flags.len())
+            .ok_or(EnterError::Kernel(Errno::from_raw(libc::EFAULT)))
+    }
+}
