@@ -21,11 +21,8 @@ const SIGSET: usize = if cfg!(any(
 /// A set of signals as the kernel takes it.
 pub(super) type SigSet = [u64; SIGSET / 8];
 
-/// Long enough to be no limit, and short enough to be added to any clock: 146 years.
-const FOREVER: Timespec = Timespec {
-    tv_sec: 1 << 32,
-    tv_nsec: 0,
-};
+/// Long enough to be no limit, and short enough to be added to any clock: 136 years.
+const FOREVER: Duration = Duration::from_secs(1 << 32);
 
 /// When a wait of a [`Local`](crate::Local) ring ends, other than by enough completions:
 /// for [`Local::wait_with`](crate::Local::wait_with),
@@ -144,9 +141,10 @@ impl Wait {
 
     fn time(&self) -> Option<Timespec> {
         match self.end {
-            End::After(time) | End::At(time) => Some(time.into()),
+            End::After(time) => Some(time.min(FOREVER).into()),
+            End::At(time) => Some(time.into()),
             // Without a timeout the kernel would let the least wait end the whole.
-            End::Never => self.has_min_wait().then_some(FOREVER),
+            End::Never => self.has_min_wait().then_some(FOREVER.into()),
         }
     }
 
@@ -219,6 +217,8 @@ mod tests {
         let wait = wait.until(MS).timeout(2 * MS);
         assert_eq!(wait.time(), Some((2 * MS).into()));
         assert_eq!(wait.time_flags(), 0);
+        // The kernel adds it to its clock.
+        assert_eq!(wait.timeout(Duration::MAX).time(), Some(FOREVER.into()));
         let wait = wait.until(3 * MS);
         assert_eq!(wait.time(), Some((3 * MS).into()));
         assert_eq!(wait.time_flags(), enter::ABS_TIMER);
@@ -232,7 +232,7 @@ mod tests {
         assert_eq!(usec(Wait::new().min_wait(Duration::MAX)), u32::MAX);
         assert_eq!(Wait::new().min_wait(Duration::ZERO).time(), None);
         let wait = Wait::new().min_wait(MS);
-        assert_eq!((wait.time(), usec(wait)), (Some(FOREVER), 1000));
+        assert_eq!((wait.time(), usec(wait)), (Some(FOREVER.into()), 1000));
         assert_eq!(wait.time_flags(), 0);
         // As long as the timeout, or longer, it would outlast it.
         assert_eq!(usec(wait.timeout(2 * MS)), 1000);

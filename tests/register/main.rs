@@ -4,7 +4,10 @@ use ringway::Ring;
 
 #[path = "../child/mod.rs"]
 mod child;
+mod clock;
 mod files;
+mod region;
+mod ring_fd;
 
 fn ring() -> Ring {
     Ring::builder(16)
