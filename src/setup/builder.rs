@@ -306,6 +306,14 @@ mod tests {
     }
 
     #[test]
+    fn without_iowait_is_a_flag_of_enter_and_a_feature() {
+        let asked = |builder: Builder<'_>| (builder.enter_flags(), builder.features());
+        assert_eq!(asked(Builder::new(8)), (0, 0));
+        let expected = (enter::NO_IOWAIT, features::NO_IOWAIT);
+        assert_eq!(asked(Builder::new(8).no_iowait()), expected);
+    }
+
+    #[test]
     fn values_go_where_the_kernel_looks() {
         let sqpoll = SqPoll::new().idle(Duration::from_millis(7)).cpu(3);
         let params = Builder::new(8).cq_entries(32).sqpoll(sqpoll).params();

@@ -442,14 +442,17 @@ fn without_iowait_every_wait_says_so() {
         }
         const ENTER_GETEVENTS: u32 = 1;
         const EXT_ARG: u32 = 1 << 3;
+        const REGISTERED_RING: u32 = 1 << 4;
         let builder = Ring::builder(8);
         let counted = [builder.build_local(), builder.build_local()].map(Result::unwrap);
         let local = builder.no_iowait().build_local().unwrap();
         let deferred = builder.no_iowait().single_issuer().defer_taskrun();
         let deferred = deferred.build_disabled().unwrap().enable_local().unwrap();
         let shared = builder.no_iowait().build().unwrap();
-        for flags in [ENTER_GETEVENTS, ENTER_GETEVENTS | EXT_ARG] {
-            deny(libc::SYS_io_uring_enter, Some((3, flags)), libc::EPERM);
+        let here = shared.register_ring_fd().unwrap();
+        for flags in [0, EXT_ARG, REGISTERED_RING, EXT_ARG | REGISTERED_RING] {
+            let counted = Some((3, ENTER_GETEVENTS | flags));
+            deny(libc::SYS_io_uring_enter, counted, libc::EPERM);
         }
         let refused = Err(EnterError::Kernel(Errno::from_raw(libc::EPERM)));
         let timeouts = [Wait::new(), Wait::new().timeout(LOST)];
@@ -468,6 +471,10 @@ fn without_iowait_every_wait_says_so() {
         let cqe = shared.cq().wait_one(None).unwrap();
         assert_eq!(cqe.map(|cqe| cqe.user_data()), Some(3));
         assert_eq!(shared.cq().wait(Some(MS)), Ok(Waited::TimedOut));
+        assert_eq!(here.wait(Some(MS)), Ok(Waited::TimedOut));
+        shared.wake(4).unwrap();
+        let woken = here.wait_one(None).unwrap();
+        assert_eq!(woken.map(|cqe| cqe.user_data()), Some(4));
         tried("ENTER_NO_IOWAIT");
     });
 }
