@@ -328,7 +328,8 @@ fn a_signal_waits_for_the_wait_that_blocks_it() {
     let (waits, over) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !over.load(SeqCst) {
+            let start = Instant::now();
+            while !over.load(SeqCst) && start.elapsed() < LOST {
                 if waits.load(SeqCst) {
                     // SAFETY: the waiter outlives the scope, and has a handler.
                     unsafe { libc::pthread_kill(waiter, HELD_BACK) };
