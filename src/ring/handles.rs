@@ -157,7 +157,8 @@ impl Sq {
     /// Submits, and on an SQPOLL ring whose queue is full sleeps until the kernel's SQ
     /// thread has taken something from it (elsewhere the submit makes the room). Call it
     /// when [`Sq::pop`] gave nothing, then pop again; neither slots that other threads own
-    /// and have not pushed are waited for, nor a thread that is submitting.
+    /// and have not pushed are waited for, nor a thread that is submitting, and a signal or
+    /// the end of another ring that this thread has used ends the wait early.
     ///
     /// # Errors
     ///
