@@ -42,6 +42,8 @@ fn submits_and_waits_for_a_read_that_is_not_ready() {
         assert_eq!((cqe.user_data(), cqe.result()), (3, Ok(5)));
         assert_eq!(&buffer, b"hello");
     }
+    tried("ENTER_GETEVENTS");
+    tried("ENTER_EXT_ARG");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Other sizes for a ring that runs: what lies in it stays, and a refusal changes nothing.
 
-use super::child::{has, in_child, linux, patiently, traces, tried};
+use super::child::{has, in_child, linux, patiently, traces, tried, untried};
 use super::refuse::{deny, limit};
 use super::{LOST, ORDERS};
 use ringway::{Builder, Cqe, EnterError, Errno, Local, Order, ResizeError, Ring, SetupError};
@@ -98,6 +98,7 @@ fn works(ring: &Local, order: Order) {
 fn what_is_pushed_and_what_is_ready_stays() {
     let test = "resize::what_is_pushed_and_what_is_ready_stays";
     if !can(test) {
+        untried("REGISTER_RESIZE_RINGS", "it came with Linux 6.13");
         return;
     }
     let mut layouts: Vec<(Set, bool)> = vec![
