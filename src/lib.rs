@@ -79,7 +79,7 @@ mod syscall;
 pub use abi::{Cqe, Cqe32, Sqe};
 pub use ring::{Batch, Cq, EnterError, Ring, Slot, Sq, SqesMut, Waited};
 #[cfg(not(ringway_loom))]
-pub use ring::{Disabled, Local, ResizeError, Wait, WaitMemory, Waker};
+pub use ring::{Disabled, Local, ResizeError, Wait, Waker};
 pub use setup::Order;
 #[cfg(not(ringway_loom))]
 pub use setup::{Builder, Features, Probe, SetupError, SqPoll, Unavailable};

@@ -34,7 +34,7 @@ mod region;
 mod ring_fd;
 
 pub use clock::Clock;
-pub use region::{Region, RegionFlags};
+pub use region::{Region, RegionFlags, WaitMemory};
 pub use ring_fd::RegisteredRing;
 
 /// Registers with one ring: [`Ring::registrar`], [`Local::registrar`],

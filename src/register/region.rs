@@ -6,16 +6,25 @@ use super::Registrar;
 use crate::abi::{MemRegionReg, RegionDesc, mem_region, register};
 use crate::flags::flags;
 use crate::mapping::{self, MapError};
+use crate::ring::{Disabled, WaitTable};
 use crate::syscall::Errno;
 
 flags! {
     /// What a region is for: [`Registrar::register_region`].
     RegionFlags: u64 {
         /// Entries for waits: only before the ring is enabled. See
-        /// [`Disabled::register_waits`](crate::Disabled::register_waits), which needs no
-        /// `unsafe`.
+        /// [`Disabled::register_waits`], which needs no `unsafe`.
         REG_WAIT_ARG = mem_region::REG_WAIT_ARG,
     }
+}
+
+/// Whose memory a table of waits is in: [`Disabled::register_waits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitMemory {
+    /// Allocated by the kernel, and mapped. Not for a ring without a descriptor.
+    Kernel,
+    /// Of the process, which the kernel locks.
+    Process,
 }
 
 /// Memory that the kernel allocated, mapped: [`Registrar::register_region_alloc`].
@@ -31,10 +40,6 @@ impl Region {
     /// The bytes, all 0 at first. The kernel may read them at any time.
     pub fn memory(&self) -> NonNull<[u8]> {
         self.memory.memory()
-    }
-
-    pub(crate) fn into_mapping(self) -> mapping::Region {
-        self.memory
     }
 }
 
@@ -112,5 +117,38 @@ impl Registrar<'_> {
         // promised by the caller of `register_region`.
         unsafe { self.register(register::MEM_REGION, ptr::from_mut(&mut request).cast(), 1) }
             .map(|_| ())
+    }
+}
+
+impl Disabled {
+    /// Registers a table of `count` waits, which the thread that enables the ring as its
+    /// own may then [set](crate::Local::set_wait) and [wait by](crate::Local::wait_reg):
+    /// what a wait has to say is read in place, and not copied at each enter. Linux 6.13;
+    /// `io_uring_register_region(3)`.
+    ///
+    /// The memory is the ring's, and goes with it. It is also the one memory region that a
+    /// ring may have; a shared ring has no use for it.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a `count` of 0, and before Linux 6.13; `EBUSY` if there is a region
+    /// already; `ENOMEM`, also above `RLIMIT_MEMLOCK`; what `mmap(2)` says.
+    pub fn register_waits(&mut self, count: u32, memory: WaitMemory) -> Result<(), Errno> {
+        let (registrar, flags) = (self.registrar(), RegionFlags::REG_WAIT_ARG);
+        let len = WaitTable::len(count)?;
+        if len == 0 {
+            return Err(Errno::from_raw(libc::EINVAL));
+        }
+        let memory = match memory {
+            WaitMemory::Kernel => registrar.register_region_alloc(len, flags)?.memory,
+            WaitMemory::Process => {
+                let memory = mapping::Region::map("waits", len, None).map_err(MapError::errno)?;
+                // SAFETY: the memory is a mapping of its own, which nobody else knows.
+                unsafe { registrar.register_region(memory.memory(), flags) }?;
+                memory
+            }
+        };
+        self.waits = WaitTable::new(memory, count);
+        Ok(())
     }
 }

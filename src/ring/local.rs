@@ -348,7 +348,7 @@ impl fmt::Debug for Waker {
 #[must_use = "a disabled ring does nothing until it is enabled"]
 pub struct Disabled {
     pub(crate) opened: Opened,
-    pub(super) waits: Option<WaitTable>,
+    pub(crate) waits: Option<WaitTable>,
 }
 
 impl Disabled {

@@ -1,24 +1,14 @@
 //! Registered waits: a table that the kernel reads in place.
 
 use super::kernel::{Enter, Real};
-use super::local::{Disabled, Local};
+use super::local::Local;
 use super::wait_args::{SigSet, Wait};
 use super::{EnterError, Waited};
 use crate::abi::{RegWait, enter};
-use crate::mapping::{MapError, Region};
-use crate::register::{RegionFlags, Registrar};
+use crate::mapping::{self, Region};
 use crate::syscall::Errno;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
-
-/// Whose memory a table of waits is in: [`Disabled::register_waits`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitMemory {
-    /// Allocated by the kernel, and mapped. Not for a ring without a descriptor.
-    Kernel,
-    /// Of the process, which the kernel locks.
-    Process,
-}
 
 /// The ring's memory region: first the entries, then for each of them a set of signals
 /// that it may point to. Written by the thread of the ring only; the kernel reads what an
@@ -31,24 +21,18 @@ pub(crate) struct WaitTable {
 }
 
 impl WaitTable {
-    fn register(ring: Registrar<'_>, count: u32, memory: WaitMemory) -> Result<Self, Errno> {
+    /// The memory that so many waits need: whole pages.
+    pub(crate) fn len(count: u32) -> Result<usize, Errno> {
         let each = size_of::<RegWait>() + size_of::<SigSet>();
-        let len = (each as u64 * u64::from(count)).next_multiple_of(crate::mapping::page());
-        let len = usize::try_from(len).map_err(|_| Errno::from_raw(libc::ENOMEM))?;
-        if count == 0 {
-            return Err(Errno::from_raw(libc::EINVAL));
-        }
-        let flags = RegionFlags::REG_WAIT_ARG;
-        let memory = match memory {
-            WaitMemory::Kernel => ring.register_region_alloc(len, flags)?.into_mapping(),
-            WaitMemory::Process => {
-                let memory = Region::map("waits", len, None).map_err(MapError::errno)?;
-                // SAFETY: the memory is a mapping of its own, which nobody else knows.
-                unsafe { ring.register_region(memory.memory(), flags) }?;
-                memory
-            }
-        };
-        Ok(Self {
+        let len = (each as u64 * u64::from(count)).next_multiple_of(mapping::page());
+        usize::try_from(len).map_err(|_| Errno::from_raw(libc::ENOMEM))
+    }
+
+    /// A table in memory that is a ring's region, for nothing else, and of at least
+    /// [`len`](Self::len) bytes: otherwise `None`.
+    pub(crate) fn new(memory: Region, count: u32) -> Option<Self> {
+        let is_enough = Self::len(count).is_ok_and(|len| len <= memory.memory().len());
+        is_enough.then(|| Self {
             memory,
             time_flags: (0..count).map(|_| Cell::new(0)).collect(),
         })
@@ -63,9 +47,9 @@ impl WaitTable {
         let flags = flags.ok_or(Errno::from_raw(libc::EFAULT))?;
         let index = index as usize;
         let masks = self.time_flags.len() * size_of::<RegWait>();
-        // SAFETY: `register` made room for as many entries and sets as there are flags, and
-        // the index is one of them; both sizes are multiples of the alignment. The kernel
-        // reads them only while this thread is in it.
+        // SAFETY: `new` saw that there is room for as many entries and sets as there are
+        // flags, and the index is one of them; both sizes are multiples of the alignment.
+        // The kernel reads them only while this thread is in it.
         unsafe {
             let entry = self.start().cast::<RegWait>().add(index);
             let mask = self.start().add(masks).cast::<SigSet>().add(index);
@@ -92,25 +76,6 @@ impl WaitTable {
     }
 }
 
-impl Disabled {
-    /// Registers a table of `count` waits, which the thread that enables the ring as its
-    /// own may then [set](Local::set_wait) and [wait by](Local::wait_reg): what a wait has
-    /// to say is read in place, and not copied at each enter. Linux 6.13;
-    /// `io_uring_register_region(3)`.
-    ///
-    /// The memory is the ring's, and goes with it. It is also the one memory region that a
-    /// ring may have; a shared ring has no use for it.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` for a `count` of 0, and before Linux 6.13; `EBUSY` if there is a region
-    /// already; `ENOMEM`, also above `RLIMIT_MEMLOCK`; what `mmap(2)` says.
-    pub fn register_waits(&mut self, count: u32, memory: WaitMemory) -> Result<(), Errno> {
-        self.waits = Some(WaitTable::register(self.registrar(), count, memory)?);
-        Ok(())
-    }
-}
-
 impl Local {
     /// How many entries the table of registered waits has: 0 without a table.
     pub fn registered_waits(&self) -> u32 {
@@ -120,7 +85,7 @@ impl Local {
             .map_or(0, |waits| waits.time_flags.len()) as u32
     }
 
-    /// Writes an entry of the table of [registered waits](Disabled::register_waits). An
+    /// Writes an entry of the table of [registered waits](crate::Disabled::register_waits). An
     /// entry that was never set has no limit.
     ///
     /// # Errors
@@ -134,7 +99,7 @@ impl Local {
     }
 
     /// As [`Local::wait_with`], with the wait that the entry `index` of the table of
-    /// [registered waits](Disabled::register_waits) says. Linux 6.13.
+    /// [registered waits](crate::Disabled::register_waits) says. Linux 6.13.
     ///
     /// # Errors
     ///
@@ -143,7 +108,7 @@ impl Local {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use ringway::{Ring, Wait, WaitMemory, Waited};
+    /// use ringway::{Ring, Wait, Waited, register::WaitMemory};
     ///
     /// let mut ring = Ring::builder(8).build_disabled()?;
     /// match ring.register_waits(2, WaitMemory::Process) {
@@ -161,7 +126,7 @@ impl Local {
     }
 
     /// As [`Local::submit_and_wait_with`], with the wait that the entry `index` of the
-    /// table of [registered waits](Disabled::register_waits) says. Linux 6.13.
+    /// table of [registered waits](crate::Disabled::register_waits) says. Linux 6.13.
     ///
     /// # Errors
     ///

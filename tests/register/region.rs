@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use ringway::register::RegionFlags;
-use ringway::{EnterError, Errno, Local, Wait, WaitMemory, Waited};
+use ringway::register::{RegionFlags, WaitMemory};
+use ringway::{EnterError, Errno, Local, Wait, Waited};
 
 use super::child::{has, in_child, traces, tried, untried};
 use super::*;

@@ -3,8 +3,8 @@
 use super::LOST;
 use super::child::{has, in_child, patiently, tried, untried};
 use super::refuse::deny;
-use ringway::register::Clock;
-use ringway::{Builder, EnterError, Errno, Local, Order, Ring, Wait, WaitMemory, Waited};
+use ringway::register::{Clock, WaitMemory};
+use ringway::{Builder, EnterError, Errno, Local, Order, Ring, Wait, Waited};
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
