@@ -44,6 +44,7 @@
 //! | [`Sq::submit`] | any; one thread enters for all | at most 8 kernel entries |
 //! | [`Cq::reap`], [`Cq::reap_batch`] | any | lock-free |
 //! | [`Cq::wait`], [`Cq::wait_reap`] | any | blocks |
+//! | `RegisteredRing` | the thread that registered the ring | as the ring's |
 //! | `Local` | the thread that made or enabled it | |
 //! | `Disabled` | one owner; may be sent to the thread that will enable it | |
 //!
@@ -78,7 +79,7 @@ mod syscall;
 pub use abi::{Cqe, Cqe32, Sqe, op};
 pub use ring::{Batch, Cq, EnterError, Ring, Slot, Slot128, Sq, SqesMut, Waited};
 #[cfg(not(ringway_loom))]
-pub use ring::{Disabled, Local, Waker};
+pub use ring::{Disabled, Local, ResizeError, Wait, Waker};
 pub use setup::Order;
 #[cfg(not(ringway_loom))]
 pub use setup::{Builder, Features, Probe, SetupError, SqPoll, Unavailable};
