@@ -10,7 +10,7 @@ use super::stats::{Counters, Stats};
 use super::submitter::{Batching, Requests};
 use super::table::{Answer, Freed, Table};
 use crate::abi::{Cqe, Sqe, sqe_flags};
-use crate::ring::{Batch, EnterError, Ring};
+use crate::ring::{Batch, By, EnterError, Ring};
 use crate::sync::MutexGuard;
 use std::fmt;
 use std::sync::Arc;
@@ -320,7 +320,7 @@ impl Driver {
             let _reaping = self.shared.lock_reaping();
             self.shared.take(&mut reaped);
         };
-        let waited = self.shared.ring.core.wait(timeout, take);
+        let waited = self.shared.ring.core.wait(By::Ring, timeout, take);
         if let Err(error) = waited {
             self.shared.counters.refused(error);
             // If it was for good, those who wait for room learn that there will be none.
@@ -468,7 +468,7 @@ impl Shared {
         self.hurry();
         // Nobody opens the gate for what an SQ thread takes.
         let is_it = self.ring.core.is_sqpoll() && self.permits.free() > 0;
-        if is_it && let Err(error) = self.ring.core.wait_for_space() {
+        if is_it && let Err(error) = self.ring.core.wait_for_space(By::Ring) {
             self.counters.refused(error);
         }
         is_it
