@@ -107,6 +107,8 @@ mod std_side {
         waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
     }
 
+    pub(crate) use std::thread::yield_now;
+
     /// A word that threads sleep on: futex(2), private to the process.
     pub(crate) struct Futex(atomic::AtomicU32);
 
@@ -246,6 +248,7 @@ mod loom_side {
         }
     }
     pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::thread::yield_now;
 
     /// A deadline that passes between the first look at it and the second: the shortest
     /// of the timeouts that the kernel may give, and the one that races with most.

@@ -42,6 +42,13 @@ pub const MODELS: &[Model] = &[
         ..Model::new("submitter", || submitter(Batching::default()))
     },
     Model {
+        bound: Some(2),
+        aims: &["WAKE_TAKEN"],
+        witnesses: &["owner sleeps", "submitter woken"],
+        floor: 2_400,
+        ..Model::new("owner", owner)
+    },
+    Model {
         bound: Some(3),
         witnesses: &["both reaped"],
         floor: 230,
@@ -209,6 +216,22 @@ fn submitter(batching: Batching) {
     driver.stop_serving();
     served.join().unwrap();
     assert_eq!(kernel.consumed(), 1);
+}
+
+/// An owner asleep in the kernel, or about to be, and a worker that pushes and reaps.
+fn owner() {
+    let (ring, kernel) = simulated(2, Claim).cq_entries(4).build();
+    let (driver, owner) = settings(1).build_owned_simulated(ring).unwrap();
+    let worker = driver.clone();
+    let served = loom::thread::spawn(move || owner.serve());
+    let log = Log::default();
+    worker.try_submit(nop(1)).unwrap();
+    // Only the owner enters: this ends because it was woken, and woke.
+    wait_reap(&worker, &log);
+    assert_eq!(log.all(), [1]);
+    driver.stop_serving();
+    assert_eq!(served.join().unwrap(), Ok(()));
+    assert_eq!((kernel.consumed(), driver.in_flight()), (1, 0));
 }
 
 /// The last CQE of a multishot operation frees its slot, and a new operation takes it,

@@ -3,10 +3,14 @@
 use super::control::Control;
 use super::driver::{Driver, Shared, Submission};
 use super::gate::Gate;
+use super::owner::{Arrivals, Owner};
 use super::permits::Permits;
 use super::stats::Counters;
+use super::submitter::Batching;
 use super::submitter::Requests;
 use super::table::Table;
+#[cfg(not(ringway_loom))]
+use crate::ring::Disabled;
 use crate::ring::Ring;
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +35,9 @@ pub enum DriverError {
         /// CQEs less the control reserve.
         room: u32,
     },
+    /// The ring is to be entered by an index of its thread's, or waited for by a table of
+    /// waits: those are for rings that one thread uses alone.
+    ByIndex,
     /// A control reserve below 2: one CQE for wakes, one for cancel requests.
     Reserve {
         /// The reserve asked for.
@@ -46,6 +53,9 @@ impl fmt::Display for DriverError {
                 "{asked} permits, and the CQ has room for 1 to {room} beside the control reserve: \
                  ask for fewer, or for more cq_entries"
             ),
+            Self::ByIndex => {
+                f.write_str("a ring with an index or a table of waits: leave them out")
+            }
             Self::Reserve { asked } => {
                 write!(f, "a control reserve of {asked}: at least 2")
             }
@@ -91,6 +101,64 @@ impl DriverBuilder {
     ///
     /// [`DriverError`]
     pub fn build(self, ring: Ring) -> Result<Driver, DriverError> {
+        self.assemble(ring, false)
+    }
+
+    /// Makes a driver of a ring that one thread is to own: whichever calls
+    /// [`Owner::serve`]. It alone enters the kernel, so the ring may have SINGLE_ISSUER and
+    /// DEFER_TASKRUN; the other threads push, and reap what it hands to them. The
+    /// [`Submission`] is not looked at.
+    ///
+    /// Linux 6.13: by a message to the ring the owner is woken.
+    ///
+    /// ```
+    /// use ringway::pool::{Driver, Event};
+    /// use ringway::{Ring, Sqe};
+    ///
+    /// let ring = Ring::builder(8).single_issuer().defer_taskrun().build_disabled()?;
+    /// let (driver, owner) = Driver::builder().build_owned(ring)?;
+    /// std::thread::scope(|threads| {
+    ///     let owner = threads.spawn(|| owner.serve());
+    ///     let mut sqe = Sqe::default();
+    ///     // SAFETY: a NOP names nothing.
+    ///     unsafe { sqe.prep_nop() }.user_data(7);
+    ///     driver.try_submit(sqe).expect("an empty ring");
+    ///     let mut done = 0;
+    ///     while done == 0 && !owner.is_finished() {
+    ///         let tell = |event| match event {
+    ///             Event::Completed(completion) => done = completion.user_data(),
+    ///             Event::Stale(cqe) => panic!("{cqe:?}"),
+    ///         };
+    ///         driver.wait_reap(Some(std::time::Duration::from_secs(1)), tell)?;
+    ///     }
+    ///     driver.stop_serving();
+    ///     match owner.join().expect("no panic") {
+    ///         Ok(()) => assert_eq!(done, 7),
+    ///         Err(error) => assert!(error.to_string().contains("6.13")),
+    ///     }
+    ///     Ok(())
+    /// })
+    /// # .map_err(|error: ringway::EnterError| Box::<dyn std::error::Error>::from(error))
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`DriverError`]
+    #[cfg(not(ringway_loom))]
+    pub fn build_owned(self, ring: Disabled) -> Result<(Driver, Owner), DriverError> {
+        let ring = ring.unstarted().ok_or(DriverError::ByIndex)?;
+        let driver = self.assemble(ring, true)?;
+        Ok((driver.clone(), Owner::new(driver)))
+    }
+
+    /// As `build_owned`, over a simulated ring, which runs already.
+    #[cfg(any(feature = "sim", ringway_loom))]
+    pub fn build_owned_simulated(self, ring: Ring) -> Result<(Driver, Owner), DriverError> {
+        let driver = self.assemble(ring, true)?;
+        Ok((driver.clone(), Owner::new(driver)))
+    }
+
+    fn assemble(self, ring: Ring, is_owned: bool) -> Result<Driver, DriverError> {
         // Models are small: those that send no control operations keep nothing for them.
         if self.reserve < 2 && cfg!(not(ringway_loom)) {
             let asked = self.reserve;
@@ -108,8 +176,12 @@ impl DriverBuilder {
                 gate: Gate::new(),
                 control: Control::new(self.reserve.saturating_sub(1)),
                 counters: Counters::new(),
-                submission: self.submission,
+                submission: match is_owned {
+                    true => Submission::Dedicated(Batching::default()),
+                    false => self.submission,
+                },
                 requests: Requests::new(),
+                arrivals: is_owned.then(|| Arrivals::new(asked)),
                 ring,
             }),
         })

@@ -75,9 +75,8 @@ impl Control {
 
     /// A wake was reaped.
     pub(super) fn woken(&self) {
-        // Ordering: Relaxed; the gate's fence, which every reap passes after this, makes it
-        // an acquire. A swap: the wakes that were not sent are read.
-        self.is_woken.swap(false, Relaxed);
+        // Ordering: Acquire, see `WAKE_TAKEN`. A swap: the wakes that were not sent are read.
+        self.is_woken.swap(false, edges::WAKE_TAKEN.order());
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

@@ -5,6 +5,7 @@ use super::builder::DriverBuilder;
 use super::control::Control;
 use super::gate::Gate;
 use super::op::{Completion, Id, Kind, Op, OpId, Refusal, Refused, deadline_sqe};
+use super::owner::Arrivals;
 use super::permits::{NoPermit, Permits};
 use super::stats::{Counters, Stats};
 use super::submitter::{Batching, Requests};
@@ -18,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// CQEs that are reaped at a time.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 
 /// Who enters the kernel to submit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) submission: Submission,
     pub(super) requests: Requests,
+    /// Where the owner of a ring that only it may enter leaves completions.
+    pub(super) arrivals: Option<Arrivals>,
 }
 
 /// What reaping came upon.
@@ -281,9 +284,13 @@ impl Driver {
     /// with whether there was anything else.
     pub(super) fn reap_woken(&self, woken: impl FnOnce(bool), event: impl FnMut(Event)) -> usize {
         let mut reaped = Reaped::new();
-        match self.shared.table.reaping.try_lock() {
-            Ok(_reaping) => self.shared.take(&mut reaped),
-            Err(_) => return 0,
+        if let Some(arrivals) = &self.shared.arrivals {
+            reaped = arrivals.take();
+        } else {
+            match self.shared.table.reaping.try_lock() {
+                Ok(_reaping) => self.shared.take(&mut reaped),
+                Err(_) => return 0,
+            }
         }
         self.shared.tell(reaped, woken, event)
     }
@@ -310,6 +317,9 @@ impl Driver {
         woken: impl FnOnce(bool),
         event: impl FnMut(Event),
     ) -> Result<usize, EnterError> {
+        if let Some(arrivals) = &self.shared.arrivals {
+            return Ok(self.shared.tell(arrivals.wait(timeout), woken, event));
+        }
         let mut reaped = Reaped::new();
         if self.shared.ring.core.owes() {
             // Not left to the wait: those who wait for SQEs are told. A refusal is: the wait
@@ -363,6 +373,7 @@ impl Driver {
     /// Ends [`Driver::serve`], after a last submit.
     pub fn stop_serving(&self) {
         self.shared.requests.stop();
+        self.shared.wake_submitter();
     }
 
     /// Takes no more operations: [`Refusal::Closed`], also for those that wait for room.
@@ -392,19 +403,22 @@ impl fmt::Debug for Driver {
 }
 
 /// Events of one batch, and what they freed.
-struct Reaped {
-    events: [Event; BATCH],
-    len: usize,
-    cqes: usize,
-    is_woken: bool,
+pub(super) struct Reaped {
+    /// With the permits that each gives back.
+    pub(super) events: [(Event, u32); BATCH],
+    pub(super) len: usize,
+    pub(super) cqes: usize,
+    pub(super) permits: u32,
+    pub(super) is_woken: bool,
 }
 
 impl Reaped {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            events: [Event::Stale(Cqe::default()); BATCH],
+            events: [(Event::Stale(Cqe::default()), 0); BATCH],
             len: 0,
             cqes: 0,
+            permits: 0,
             is_woken: false,
         }
     }
@@ -458,7 +472,11 @@ impl Shared {
                     self.send_controls();
                 }
             }
-            Submission::Dedicated(_) => self.requests.ask(count),
+            Submission::Dedicated(_) => {
+                if self.requests.ask(count) {
+                    self.wake_submitter();
+                }
+            }
         }
     }
 
@@ -479,7 +497,18 @@ impl Shared {
     pub(super) fn hurry(&self) {
         match self.submission {
             Submission::Combining => _ = self.enter(),
-            Submission::Dedicated(_) => self.requests.hurry(),
+            Submission::Dedicated(_) => {
+                self.requests.hurry();
+                self.wake_submitter();
+            }
+        }
+    }
+
+    #[cold]
+    fn wake_submitter(&self) {
+        match self.arrivals {
+            Some(_) => self.wake_owner(),
+            None => self.requests.wake(),
         }
     }
 
@@ -518,6 +547,11 @@ impl Shared {
     }
 
     fn wake(&self) -> Result<(), EnterError> {
+        if let Some(arrivals) = &self.arrivals {
+            self.counters.wakes.add(1);
+            arrivals.wake();
+            return Ok(());
+        }
         if self.control.is_first_wake() {
             self.counters.wakes.add(1);
             let wake = self.ring.wake(Id::new(Kind::Wake, 0, 0).0);
@@ -534,7 +568,7 @@ impl Shared {
     }
 
     /// Reaps a batch and looks it up, with `reaping` held (rule T2).
-    fn take(&self, reaped: &mut Reaped) {
+    pub(super) fn take(&self, reaped: &mut Reaped) {
         let mut cqes = [Cqe::default(); BATCH];
         reaped.cqes = self.ring.core.reap_batch(&mut cqes);
         if reaped.cqes == 0 {
@@ -562,19 +596,22 @@ impl Shared {
                     }
                 },
             };
-            reaped.events[reaped.len] = event;
+            reaped.events[reaped.len] = (event, freed.permits - reaped.permits);
+            reaped.permits = freed.permits;
             reaped.len += 1;
         }
         self.counters.completed.add(freed.operations);
         self.table.put(freed.slots);
-        if freed.permits > 0 {
-            self.permits.release(freed.permits, &self.gate);
-        }
         self.control.done(controls);
     }
 
     /// The rest of a reap, without the lock.
-    fn tell(&self, reaped: Reaped, woken: impl FnOnce(bool), event: impl FnMut(Event)) -> usize {
+    fn tell(
+        &self,
+        reaped: Reaped,
+        woken: impl FnOnce(bool),
+        mut event: impl FnMut(Event),
+    ) -> usize {
         if reaped.cqes > 0 {
             self.counters.cqes.add(reaped.cqes as u64);
             self.counters.batches.add(1);
@@ -582,13 +619,16 @@ impl Shared {
         if self.control.is_pending() {
             self.send_controls();
         }
-        // The wait may have submitted what an earlier submit left behind.
-        self.gate.open();
+        match reaped.permits {
+            // The wait may have submitted what an earlier submit left behind.
+            0 => self.gate.open(),
+            permits => self.permits.release(permits, &self.gate),
+        }
         if reaped.is_woken {
             woken(reaped.len > 0);
         }
         let events = &reaped.events[..reaped.len];
-        events.iter().copied().for_each(event);
+        events.iter().for_each(|told| event(told.0));
         reaped.len
     }
 }

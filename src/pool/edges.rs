@@ -22,10 +22,12 @@ pub(super) const SLOT_TAKEN: Edge = Edge::new("SLOT_TAKEN", Acquire);
 /// CAS that puts slots on the free list.
 pub(super) const SLOT_FREED: Edge = Edge::new("SLOT_FREED", Release);
 
-/// Sending a wake that may be one too many. Partner: the swap that takes a wake, and
-/// [`GATE_FENCE`] behind it: what was done before a wake that was not sent is seen by whoever
-/// takes the one before.
+/// Sending a wake that may be one too many. Partner: [`WAKE_TAKEN`].
 pub(super) const WAKE_SENT: Edge = Edge::new("WAKE_SENT", Release);
+
+/// Taking a wake. Partner: [`WAKE_SENT`]: what was done before a wake that was not sent is
+/// seen by whoever takes the one before.
+pub(super) const WAKE_TAKEN: Edge = Edge::new("WAKE_TAKEN", Acquire);
 
 /// Asking the submitter. Release: the pushes before it go to the submitter
 /// ([`SUBMITTER_SEEN`]).
@@ -42,6 +44,7 @@ pub(crate) const ALL: &[&Edge] = &[
     &SLOT_TAKEN,
     &SLOT_FREED,
     &WAKE_SENT,
+    &WAKE_TAKEN,
     &SUBMITTER_ASKED,
     &SUBMITTER_SEEN,
 ];

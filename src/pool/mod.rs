@@ -7,6 +7,7 @@ mod edges;
 mod gate;
 mod handler;
 mod op;
+mod owner;
 mod permits;
 #[cfg(not(ringway_loom))]
 #[allow(clippy::module_inception, reason = "the pool itself, beside its parts")]
@@ -28,6 +29,7 @@ pub use builder::{DriverBuilder, DriverError};
 pub use driver::{Driver, Event, Submission};
 pub use handler::{Handler, Observed, Panicked, Role};
 pub use op::{Completion, Op, OpId, Outcome, Refusal, Refused};
+pub use owner::{Owner, OwnerError};
 #[cfg(not(ringway_loom))]
 pub use pool::{Pool, PoolBuilder, PoolError};
 pub use roles::OnPanic;

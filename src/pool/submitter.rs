@@ -46,6 +46,12 @@ pub(super) struct Requests {
     is_stopped: AtomicBool,
 }
 
+/// What an owner was asked for when it looked.
+pub(super) struct Asked {
+    word: u64,
+    pub(super) is_stopped: bool,
+}
+
 impl Requests {
     pub(super) fn new() -> Self {
         Self {
@@ -56,35 +62,55 @@ impl Requests {
         }
     }
 
-    /// Says that so many operations were pushed.
+    /// Says that so many operations were pushed; true if the submitter is to be woken for
+    /// them.
     #[inline(always)]
-    pub(super) fn ask(&self, pushed: u32) {
+    pub(super) fn ask(&self, pushed: u32) -> bool {
         // Ordering: Release, see `SUBMITTER_ASKED`.
         let add = u64::from(pushed) << 32;
         let before = self.word.fetch_add(add, edges::SUBMITTER_ASKED.order());
         let (count, target) = ((before >> 32) as u32, before as u32);
         // Reached by this push, and not by one before it.
-        if target.wrapping_sub(count).wrapping_sub(1) < pushed {
+        let is_reached = target.wrapping_sub(count).wrapping_sub(1) < pushed;
+        if is_reached {
             reached("submitter woken");
-            self.wake();
         }
+        is_reached
     }
 
-    /// Has the submitter enter now for what was pushed.
+    /// Has the submitter enter for what was pushed, when it is woken.
     pub(super) fn hurry(&self) {
         // Ordering: Relaxed; the wake passes it on.
         self.is_urgent.store(true, Relaxed);
-        self.wake();
     }
 
+    /// Has the submitter end, when it is woken.
     pub(super) fn stop(&self) {
         // Ordering: Relaxed; the wake passes it on.
         self.is_stopped.store(true, Relaxed);
-        self.wake();
     }
 
+    /// What was asked for so far.
+    pub(super) fn look(&self) -> Asked {
+        // Ordering: Acquire, see `SUBMITTER_SEEN`.
+        let word = self.word.load(edges::SUBMITTER_SEEN.order());
+        // Ordering: Relaxed; the wake that announces it was reaped.
+        let is_stopped = self.is_stopped.load(Relaxed);
+        Asked { word, is_stopped }
+    }
+
+    /// Whether nothing was asked for since; whoever asks from now on is told to wake.
+    pub(super) fn sleep_at(&self, asked: &Asked) -> bool {
+        let count = (asked.word >> 32) as u32;
+        let next = u64::from(count) << 32 | u64::from(count.wrapping_add(1));
+        let set = (self.word).compare_exchange(asked.word, next, Relaxed, Relaxed);
+        // Ordering: Relaxed; nothing is passed on. On failure the owner looks anew.
+        set.inspect(|_| reached("owner sleeps")).is_ok()
+    }
+
+    /// Wakes a submitter that sleeps in `serve`.
     #[cold]
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         // Ordering: Release, partner of the load of the word in `sleep`: the flags before it.
         (self.wakes.word()).fetch_add(1, edges::SUBMITTER_ASKED.order());
         self.wakes.wake_one();

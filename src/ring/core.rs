@@ -1,13 +1,13 @@
 //! What all handles of a ring share.
 
 use super::cq::CqQueue;
-use super::kernel::Kernel;
+use super::kernel::{Enter, Kernel};
 use super::sq::{Claim, SqQueue};
 use super::submit::{EnterError, MAX_PASSES, Submitter};
 use super::view::{CqView, SqView};
 use super::wait::Seat;
 use super::{Batch, Slot};
-use crate::abi::{Params, setup};
+use crate::abi::{Params, enter, setup};
 use crate::mapping::Pointers;
 use crate::setup::Order;
 use crate::sync::ReadMarks;
@@ -57,6 +57,29 @@ impl Core {
                 || (has(setup::COOP_TASKRUN | setup::DEFER_TASKRUN) && !has(setup::TASKRUN_FLAG)),
             max_passes: MAX_PASSES,
             kernel,
+        }
+    }
+
+    /// Posts a CQE, without the submission queue.
+    pub(crate) fn post(&self, user_data: u64) -> Result<(), EnterError> {
+        self.kernel.post(user_data).map_err(EnterError::of)
+    }
+
+    /// Submits everything and waits for `want` completions, by the one thread that enters.
+    pub(crate) fn submit_and_wait(&self, want: u32) -> Result<(), EnterError> {
+        self.check_poison()?;
+        let tail = self.sq.publish();
+        // Exact: after a submit of less than it was asked for, the kernel does not wait.
+        let request = Enter {
+            to_submit: tail.wrapping_sub(self.sq.view.head_hint()),
+            min_complete: want,
+            flags: enter::GETEVENTS,
+            ..Enter::default()
+        };
+        self.waited(self.kernel.enter(request))?;
+        match self.sq.view.head_hint() == tail {
+            true => Ok(()),
+            false => Err(EnterError::Busy),
         }
     }
 

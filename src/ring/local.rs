@@ -384,6 +384,15 @@ impl Disabled {
     }
 }
 
+impl Disabled {
+    /// The ring as it is, for handles of a ring that one thread is yet to enable, and to
+    /// enter alone. `None` if that thread is to enter it by an index, or to wait by a table.
+    pub(crate) fn unstarted(self) -> Option<Ring> {
+        let is_plain = !self.opened.registers_fd && self.waits.is_none();
+        is_plain.then(|| Ring::new(Core::open(self.opened)))
+    }
+}
+
 fn start(opened: Opened) -> Result<Core, SetupError> {
     // SAFETY: ENABLE_RINGS takes no argument.
     let enabled = unsafe { (opened.fd).register(register::ENABLE_RINGS, std::ptr::null_mut(), 0) };

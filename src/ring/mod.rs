@@ -127,11 +127,11 @@ mod wait_table;
 
 pub(crate) use core::Core;
 pub use handles::{Cq, Ring, Sq};
+pub(crate) use kernel::By;
 #[cfg(not(ringway_loom))]
 pub(crate) use kernel::message;
-pub(crate) use kernel::{By, Enter};
 #[cfg(any(feature = "sim", ringway_loom))]
-pub(crate) use kernel::{Kernel, Simulated};
+pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
 pub use local::{Disabled, Local, Waker};
 #[cfg(not(ringway_loom))]

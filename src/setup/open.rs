@@ -33,7 +33,7 @@ pub(crate) struct Opened {
     /// To be set in the flags of every `io_uring_enter`.
     pub(crate) enter_flags: u32,
     /// Whether the thread that will own the ring registers its descriptor.
-    registers_fd: bool,
+    pub(crate) registers_fd: bool,
 }
 
 impl Opened {

@@ -1,0 +1,276 @@
+//! A submitter that the ring belongs to: SINGLE_ISSUER and DEFER_TASKRUN on a ring that
+//! threads share.
+
+use super::driver::{BATCH, Driver, Event, Reaped, Shared};
+use super::op::{Id, Kind};
+use crate::ring::EnterError;
+use crate::sync::{Deadline, Futex, Mutex, MutexGuard};
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+/// Completions on their way from the owner, who alone may enter, to the threads that reap.
+///
+/// Rule O1: a reaper counts itself asleep under the lock under which the owner adds, and
+/// reads the turn there: what is added later comes with another turn.
+pub(super) struct Arrivals {
+    waiting: Mutex<Waiting>,
+    turns: Futex,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// With the permits that each gives back.
+    events: VecDeque<(Event, u32)>,
+    asleep: u32,
+    is_woken: bool,
+}
+
+impl Arrivals {
+    pub(super) fn new(permits: u32) -> Self {
+        Self {
+            waiting: Mutex::new(Waiting {
+                events: VecDeque::with_capacity(permits as usize),
+                ..Waiting::default()
+            }),
+            turns: Futex::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Adds a batch, and wakes one reaper for it.
+    fn add(&self, reaped: &Reaped) {
+        if reaped.len > 0 {
+            let mut waiting = self.lock();
+            waiting.events.extend(&reaped.events[..reaped.len]);
+            self.wake_one(waiting);
+        }
+    }
+
+    /// Makes a reaper return, or the next one not wait.
+    pub(super) fn wake(&self) {
+        let mut waiting = self.lock();
+        waiting.is_woken = true;
+        self.wake_one(waiting);
+    }
+
+    fn wake_one(&self, waiting: MutexGuard<'_, Waiting>) {
+        if waiting.asleep > 0 {
+            // Ordering: Relaxed; whoever sleeps has read the word under the lock that is held.
+            let relaxed = crate::sync::atomic::Ordering::Relaxed;
+            self.turns.word().fetch_add(1, relaxed);
+            drop(waiting);
+            self.turns.wake_one();
+        }
+    }
+
+    /// Up to a batch of what has arrived; leaves the rest to another reaper.
+    fn take_from(&self, mut waiting: MutexGuard<'_, Waiting>) -> Reaped {
+        let mut reaped = Reaped::new();
+        reaped.len = waiting.events.len().min(BATCH);
+        reaped.is_woken = std::mem::take(&mut waiting.is_woken);
+        let taken = waiting.events.drain(..reaped.len);
+        for (place, event) in reaped.events.iter_mut().zip(taken) {
+            *place = event;
+            reaped.permits += event.1;
+        }
+        if !waiting.events.is_empty() {
+            self.wake_one(waiting);
+        }
+        reaped
+    }
+
+    pub(super) fn take(&self) -> Reaped {
+        self.take_from(self.lock())
+    }
+
+    /// As `take`, asleep until there is something or a wake.
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> Reaped {
+        let deadline = Deadline::after(timeout);
+        loop {
+            let mut waiting = self.lock();
+            let left = deadline.left();
+            let is_over = left == Some(Duration::ZERO);
+            if !waiting.events.is_empty() || waiting.is_woken || is_over {
+                return self.take_from(waiting);
+            }
+            waiting.asleep += 1;
+            // Ordering: Relaxed; the lock is held (rule O1).
+            let turn = (self.turns.word()).load(crate::sync::atomic::Ordering::Relaxed);
+            drop(waiting);
+            self.turns.wait(turn, left);
+            self.lock().asleep -= 1;
+        }
+    }
+}
+
+/// The thread to be that the ring of a driver belongs to: it alone enters, and hands
+/// completions to the threads that reap. Made by
+/// [`DriverBuilder::build_owned`](super::DriverBuilder::build_owned).
+///
+/// A driver whose owner is dropped without having served takes no more operations.
+#[must_use = "nothing is submitted before the owner serves"]
+pub struct Owner {
+    driver: Driver,
+    has_served: bool,
+}
+
+/// Why an owner does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OwnerError {
+    /// The ring could not be enabled: what `IORING_REGISTER_ENABLE_RINGS` says.
+    Enable(crate::Errno),
+    /// No message could be sent to the ring, by which other threads wake its owner: EINVAL
+    /// before Linux 6.13.
+    Wake(EnterError),
+    /// Entering failed for good.
+    Enter(EnterError),
+}
+
+impl fmt::Display for OwnerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Enable(errno) => write!(f, "the ring could not be enabled: {errno}"),
+            Self::Wake(error) => write!(f, "its owner cannot be woken (Linux 6.13): {error}"),
+            Self::Enter(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OwnerError {}
+
+impl Owner {
+    pub(super) fn new(driver: Driver) -> Self {
+        Self {
+            driver,
+            has_served: false,
+        }
+    }
+
+    /// Makes the ring this thread's, and submits and waits for everybody until
+    /// [`Driver::stop_serving`]. Sleeps in the kernel while there is nothing to submit.
+    ///
+    /// # Errors
+    ///
+    /// [`OwnerError`]; the driver then takes no more operations.
+    pub fn serve(mut self) -> Result<(), OwnerError> {
+        self.enable()?;
+        let shared = &*self.driver.shared;
+        shared.post_wake().map_err(OwnerError::Wake)?;
+        loop {
+            let asked = shared.requests.look();
+            if shared.control.is_pending() {
+                shared.send_controls();
+            }
+            // Reaped to the end before: one completion more is one that was not seen.
+            let may_sleep = !asked.is_stopped && shared.requests.sleep_at(&asked);
+            match shared.enter_owned(may_sleep.into()) {
+                Ok(()) | Err(EnterError::Interrupted) => {}
+                // What is left is tried again, after others had a turn.
+                Err(EnterError::Busy) => crate::sync::yield_now(),
+                Err(error) => return Err(OwnerError::Enter(error)),
+            }
+            shared.deliver();
+            if asked.is_stopped {
+                self.has_served = true;
+                return Ok(());
+            }
+        }
+    }
+
+    #[cfg(not(ringway_loom))]
+    fn enable(&self) -> Result<(), OwnerError> {
+        use crate::abi::register;
+        let Some(fd) = self.driver.shared.ring.core.ring_fd() else {
+            return Ok(());
+        };
+        // SAFETY: ENABLE_RINGS takes no argument.
+        let enabled = unsafe { fd.register(register::ENABLE_RINGS, std::ptr::null_mut(), 0) };
+        enabled.map(|_| ()).map_err(OwnerError::Enable)
+    }
+
+    #[cfg(ringway_loom)]
+    fn enable(&self) -> Result<(), OwnerError> {
+        Ok(())
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if !self.has_served {
+            self.driver.close();
+        }
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owner").field(&self.driver).finish()
+    }
+}
+
+impl Shared {
+    /// Submits all, and waits for so many completions.
+    fn enter_owned(&self, want: u32) -> Result<(), EnterError> {
+        self.counters.submits.add(1);
+        let core = &*self.ring.core;
+        let taken = core.taken();
+        let entered = core.submit_and_wait(want);
+        if core.taken() != taken {
+            self.gate.open();
+        }
+        if let Err(error) = entered {
+            self.counters.refused(error);
+            self.gate.open();
+        }
+        entered
+    }
+
+    /// Reaps everything, and hands it to those who wait.
+    fn deliver(&self) {
+        let Some(arrivals) = &self.arrivals else {
+            return;
+        };
+        loop {
+            let mut reaped = Reaped::new();
+            self.take(&mut reaped);
+            if reaped.cqes == 0 {
+                return;
+            }
+            self.counters.cqes.add(reaped.cqes as u64);
+            self.counters.batches.add(1);
+            arrivals.add(&reaped);
+            // Of those that told nobody: half of an operation with a deadline.
+            let told: u32 = reaped.events[..reaped.len]
+                .iter()
+                .map(|event| event.1)
+                .sum();
+            if reaped.permits > told {
+                self.permits.release(reaped.permits - told, &self.gate);
+            }
+        }
+    }
+
+    /// Has the owner return from the kernel, and look.
+    #[cold]
+    pub(super) fn wake_owner(&self) {
+        // There is no other way to reach it: tried until the kernel has the memory.
+        while self.post_wake() == Err(EnterError::Busy) {
+            crate::sync::yield_now();
+        }
+    }
+
+    fn post_wake(&self) -> Result<(), EnterError> {
+        if !self.control.is_first_wake() {
+            return Ok(());
+        }
+        let wake = self.ring.core.post(Id::new(Kind::Wake, 0, 0).0);
+        wake.inspect_err(|_| self.control.woken())
+    }
+}

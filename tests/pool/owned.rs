@@ -1,0 +1,136 @@
+//! A ring that one thread owns, and others push to and reap from.
+
+use super::*;
+use crate::child::has;
+use ringway::pool::{Outcome, Owner, OwnerError, Refusal};
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+
+/// A driver whose ring takes no thread but one, and that thread to be.
+fn owned(sq: u32, cq: u32, settings: DriverBuilder) -> (Driver, Owner) {
+    let builder = Ring::builder(sq).cq_entries(cq).single_issuer();
+    let ring = builder.defer_taskrun().build_disabled().expect("io_uring");
+    settings.build_owned(ring).unwrap()
+}
+
+fn can(test: &str) -> bool {
+    has(6, 13, test, "messages from no ring")
+}
+
+#[test]
+fn every_thread_may_push_and_reap() {
+    if !can("owned::every_thread_may_push_and_reap") {
+        return;
+    }
+    const EACH: u64 = 20_000;
+    let (driver, owner) = owned(8, 16, Driver::builder());
+    let (reaped, sum) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|threads| {
+        let owner = threads.spawn(|| owner.serve());
+        for worker in 0..3 {
+            let driver = &driver;
+            threads.spawn(move || {
+                for i in 0..EACH {
+                    driver.submit(nop(worker * EACH + i), Some(LOST)).unwrap();
+                }
+            });
+        }
+        let reapers: Vec<_> = (0..2)
+            .map(|_| {
+                threads.spawn(|| {
+                    while reaped.load(Relaxed) < 3 * EACH {
+                        let tell = |event| match event {
+                            Event::Completed(completion) => {
+                                assert_eq!(completion.outcome(), Outcome::Done(0));
+                                sum.fetch_add(completion.user_data(), Relaxed);
+                                reaped.fetch_add(1, Relaxed);
+                            }
+                            Event::Stale(cqe) => panic!("{cqe:?}"),
+                        };
+                        driver.wait_reap(Some(LOST), tell).unwrap();
+                    }
+                    driver.wake().unwrap();
+                })
+            })
+            .collect();
+        reapers
+            .into_iter()
+            .for_each(|reaper| reaper.join().unwrap());
+        driver.stop_serving();
+        assert_eq!(owner.join().unwrap(), Ok(()));
+    });
+    let all = 3 * EACH;
+    assert_eq!(sum.into_inner(), all * (all - 1) / 2);
+    let stats = driver.stats();
+    assert_eq!((stats.in_flight, stats.stale), (0, 0));
+    assert_eq!(driver.ring().cq_overflow(), 0);
+}
+
+#[test]
+fn what_waits_for_events_is_done_by_the_owner() {
+    if !can("owned::what_waits_for_events_is_done_by_the_owner") {
+        return;
+    }
+    let (driver, owner) = owned(8, 16, Driver::builder());
+    thread::scope(|threads| {
+        let owner = threads.spawn(|| owner.serve());
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let buf: &'static mut [u8] = vec![0; 4].leak();
+        let mut sqe = Sqe::default();
+        // SAFETY: the buffer is leaked, and the pipe kept until the completion.
+        unsafe { sqe.prep_read(&reader, buf.as_mut_ptr(), 4, 0) }.user_data(1);
+        driver.try_submit(sqe).unwrap();
+        std::io::Write::write_all(&mut writer, b"ring").unwrap();
+        assert_eq!(next(&driver).outcome(), Outcome::Done(4));
+        assert_eq!(buf, b"ring");
+        // A deadline, which posts two CQEs, and a cancel.
+        let zero = File::open("/dev/zero").unwrap();
+        let mut sqe = Sqe::default();
+        // SAFETY: as above.
+        unsafe { sqe.prep_read(&zero, buf.as_mut_ptr(), 4, 0) }.user_data(2);
+        let op = Op::from(sqe).deadline(LOST);
+        driver.try_submit(op).unwrap();
+        assert_eq!(next(&driver).outcome(), Outcome::Done(4));
+        let mut sqe = Sqe::default();
+        // SAFETY: as above.
+        unsafe { sqe.prep_read(&reader, buf.as_mut_ptr(), 4, 0) }.user_data(3);
+        let id = driver.try_submit(sqe).unwrap();
+        driver.cancel(id);
+        assert_eq!(next(&driver).outcome(), Outcome::Cancelled);
+        assert_eq!(driver.in_flight(), 0);
+        driver.stop_serving();
+        assert_eq!(owner.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn an_owner_that_does_not_serve_closes_the_driver() {
+    let (driver, owner) = owned(8, 16, Driver::builder());
+    drop(owner);
+    let refused = driver.try_submit(nop(1)).unwrap_err();
+    assert_eq!(refused.why, Refusal::Closed);
+}
+
+#[test]
+fn the_ring_is_the_owners_alone() {
+    if !can("owned::the_ring_is_the_owners_alone") {
+        return;
+    }
+    let (driver, owner) = owned(8, 16, Driver::builder());
+    thread::scope(|threads| {
+        let owner = threads.spawn(|| owner.serve());
+        driver.try_submit(nop(1)).unwrap();
+        assert_eq!(next(&driver).user_data(), 1);
+        let mut slot = driver.ring().sq().pop().map(drop);
+        assert!(slot.take().is_some());
+        assert_eq!(
+            driver.ring().submit(),
+            Err(ringway::EnterError::WrongThread)
+        );
+        driver.stop_serving();
+        assert_eq!(owner.join().unwrap(), Ok(()));
+    });
+    let error = OwnerError::Enable(ringway::Errno::from_raw(libc::EACCES));
+    assert!(error.to_string().contains("could not be enabled"));
+}
