@@ -457,7 +457,7 @@ impl Shared {
     pub(super) fn slots(&self, count: u32) -> Option<Batch<'_>> {
         let pop = || self.ring.core.pop_batch(count);
         pop().or_else(|| {
-            self.hurry();
+            self.hurry_for_room();
             pop()
         })
     }
@@ -483,13 +483,23 @@ impl Shared {
     /// Before a sleep at the gate: has everything submitted, and where the kernel takes SQEs
     /// by itself waits until it has taken one. True if there may be room now.
     fn make_room(&self) -> bool {
-        self.hurry();
+        self.hurry_for_room();
         // Nobody opens the gate for what an SQ thread takes.
         let is_it = self.ring.core.is_sqpoll() && self.permits.free() > 0;
         if is_it && let Err(error) = self.ring.core.wait_for_space(By::Ring) {
             self.counters.refused(error);
         }
         is_it
+    }
+
+    /// As [`hurry`](Self::hurry), when what is in the way was pushed, and so asked for: a
+    /// submitter that waits for nothing is at it already.
+    #[cold]
+    fn hurry_for_room(&self) {
+        match self.submission {
+            Submission::Dedicated(batching) if batching.delay.is_zero() => {}
+            _ => self.hurry(),
+        }
     }
 
     /// Has everything submitted now.
