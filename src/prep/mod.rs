@@ -118,6 +118,7 @@ pub use cancel::CancelFlags;
 pub use dir::{LinkFlags, RenameFlags, UnlinkFlags};
 pub use file::{FallocateFlags, FsyncFlags, SyncFileRangeFlags};
 pub use fixed::{InstallFlags, SKIP_FILE};
+pub use msg::MsgRingFlags;
 pub use nop::Nop;
 pub use open::{OpenHow, ResolveFlags};
 pub use recv::{ControlMessage, ControlMessages, RecvFlags, RecvmsgOut, ZcrxCqe};
