@@ -136,3 +136,32 @@ fn d4() {
     }
     tried("OP_MSG_RING");
 }
+
+/// Far more than the receiver's CQ holds, before it reaps the first.
+#[test]
+fn what_does_not_fit_waits_in_order() {
+    for builder in each_way() {
+        let set = builder.build().unwrap();
+        let here = member(&set);
+        let to = here.peer().clone();
+        let from = set.clone();
+        thread::spawn(move || send_all(&member(&from), &to))
+            .join()
+            .unwrap();
+        assert!(u64::from(here.cq_entries()) < MESSAGES / 4);
+        let mut cqes = [ringway::Cqe::default(); 64];
+        let mut expected = 0;
+        loop {
+            let count = here.reap_batch(&mut cqes);
+            for cqe in &cqes[..count] {
+                assert_eq!(cqe.user_data(), expected, "out of order");
+                expected += 1;
+            }
+            if count == 0 {
+                break;
+            }
+        }
+        assert_eq!(expected, MESSAGES);
+        assert_eq!(here.cq_overflow(), 0, "some were dropped");
+    }
+}

@@ -1,7 +1,7 @@
 //! Handles: who has which ring, and when it ends.
 
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::thread;
 
 use ringway::set::{MemberId, Set, SetError};
@@ -139,6 +139,50 @@ fn close() {
     }
     assert_eq!(set.close(CLOSE), Ok(0));
     assert!(set.peers().is_empty());
+}
+
+/// Whoever comes while the set closes is refused, or told.
+#[test]
+fn members_that_come_while_the_set_closes() {
+    const CLOSE: u64 = 99;
+    if !has(
+        6,
+        13,
+        "handles::members_that_come_while_the_set_closes",
+        "SEND_MSG_RING",
+    ) {
+        return;
+    }
+    let mut came = 0;
+    for round in 0..200 {
+        let set = set();
+        let start = Barrier::new(3);
+        thread::scope(|scope| {
+            let come = || {
+                start.wait();
+                match set.member() {
+                    Ok(member) => {
+                        assert_eq!(next(&member).user_data(), CLOSE);
+                        1
+                    }
+                    Err(SetError::Closed) => 0,
+                    Err(error) if super::is_passing(&error) => 0,
+                    Err(other) => panic!("{other}"),
+                }
+            };
+            let threads = [(); 2].map(|()| scope.spawn(come));
+            start.wait();
+            // From before the first until after the last.
+            for _ in 0..round * 100 {
+                std::hint::spin_loop();
+            }
+            let told = set.close(CLOSE).unwrap();
+            let came_now = threads.map(|thread| thread.join().unwrap());
+            assert_eq!(came_now.into_iter().sum::<usize>(), told);
+            came += told;
+        });
+    }
+    println!("{came} of 400 came");
 }
 
 /// Enters the ring of another thread, as no user of the set could.
