@@ -192,3 +192,23 @@ impl fmt::Debug for Peer {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a sender meets whose look at the flag came before the member went.
+    #[test]
+    fn what_is_no_ring_has_gone() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let peer = Peer::new(MemberId(3), file.into());
+        match peer.send(1, 1) {
+            Err(SendError::Gone | SendError::Unsupported) => {}
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(
+            format!("{peer:?}"),
+            "Peer { id: MemberId(3), gone: false, .. }"
+        );
+    }
+}

@@ -129,15 +129,19 @@ fn close() {
     for _ in &waiters {
         started.recv_timeout(LOST).expect("a ring");
     }
+    let here = member(&set);
     assert!(!set.is_closed());
-    assert_eq!(set.close(CLOSE), Ok(3));
+    assert_eq!(set.close(CLOSE), Ok(4));
     assert!(set.is_closed());
+    assert_eq!(set.close(CLOSE), Ok(0));
+    assert_eq!(next(&here).user_data(), CLOSE);
+    assert_eq!(here.reap(), None, "told twice");
+    drop(here);
     assert_eq!(set.member().unwrap_err(), SetError::Closed);
     assert_eq!(set.with(|_| ()), Err(SetError::Closed));
     for waiter in waiters {
         waiter.join().unwrap();
     }
-    assert_eq!(set.close(CLOSE), Ok(0));
     assert!(set.peers().is_empty());
 }
 

@@ -6,7 +6,7 @@ use std::mem::offset_of;
 use std::sync::mpsc;
 use std::thread;
 
-use ringway::set::{Set, SetError};
+use ringway::set::{SendError, Set, SetError};
 use ringway::{Errno, Ring, SetupError, Unavailable};
 
 use super::child::{in_child, linux, skip, traces};
@@ -67,8 +67,8 @@ fn no_file_for_the_set() {
     });
 }
 
-/// From now on this thread gets no ring.
-fn deny_rings() {
+/// From now on this call answers EPERM to this thread.
+fn deny(call: libc::c_long) {
     let statement = |code: u32, jf: u8, k: u32| libc::sock_filter {
         code: code as u16,
         jt: 0,
@@ -76,10 +76,9 @@ fn deny_rings() {
         k,
     };
     let nr = offset_of!(libc::seccomp_data, nr) as u32;
-    let call = libc::SYS_io_uring_setup as u32;
     let mut program = [
         statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, nr),
-        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call),
+        statement(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32),
         statement(
             libc::BPF_RET | libc::BPF_K,
             0,
@@ -108,7 +107,7 @@ fn a_filter_on_one_thread() {
         let denied = thread::spawn({
             let set = set.clone();
             move || {
-                deny_rings();
+                deny(libc::SYS_io_uring_setup);
                 set.member().expect_err("was made")
             }
         });
@@ -124,6 +123,31 @@ fn a_filter_on_one_thread() {
         .join()
         .unwrap();
         assert_eq!(next(&here).user_data(), 1);
+    });
+}
+
+/// A set that is closed says so, and makes no ring to find out.
+#[test]
+fn closed_before_anything_else() {
+    in_child("refusals::closed_before_anything_else", || {
+        let set = set();
+        set.close(0).unwrap();
+        deny(libc::SYS_io_uring_setup);
+        assert_eq!(refused(&set), SetError::Closed);
+    });
+}
+
+/// The number of one that has gone still names its ring then; the flag says no.
+#[test]
+fn no_tombstone() {
+    in_child("refusals::no_tombstone", || {
+        deny(libc::SYS_dup3);
+        let set = set();
+        let here = member(&set);
+        let peer = here.peer().clone();
+        drop(here);
+        assert_eq!(peer.send(1, 2), Err(SendError::Gone));
+        assert!(set.peers().is_empty());
     });
 }
 
