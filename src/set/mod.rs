@@ -1,7 +1,7 @@
 //! A ring for each thread behind one handle: no sharing, and messages where it is needed.
 //!
 //! A [`Set`] goes to any thread. A thread that uses it becomes a [`Member`], with a
-//! [`Local`](crate::Local) ring of its own: same calls, no atomic instruction shared with
+//! [`Local`] ring of its own: same calls, no atomic instruction shared with
 //! others, completions where they were asked for. Code that has only the handle finds the
 //! thread's ring with [`Set::with`]. Members are known to others as [`Peer`]s, to which
 //! any thread sends messages, and other members descriptors.

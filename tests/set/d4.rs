@@ -2,7 +2,6 @@
 //! who cannot get a ring is told so.
 
 use std::io::Write;
-use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::thread;
 
@@ -18,7 +17,7 @@ const PIPE: u64 = MESSAGES;
 const READ: u64 = MESSAGES + 1;
 const KILL: u64 = MESSAGES + 2;
 
-/// Starts a thread with a ring of its own, which `body` gets; its address, or why not.
+/// Starts a thread with a ring and room for files, which `body` gets; its address.
 fn spawn<T: Send + 'static>(
     set: &Set,
     body: impl FnOnce(Member) -> T + Send + 'static,
@@ -27,6 +26,7 @@ fn spawn<T: Send + 'static>(
     let set = set.clone();
     let thread = thread::spawn(move || {
         let member = member(&set);
+        member.registrar().register_files_sparse(4).unwrap();
         here.send(member.peer().clone()).unwrap();
         body(member)
     });
@@ -36,7 +36,6 @@ fn spawn<T: Send + 'static>(
 /// Checks the order of what comes, takes a pipe's end, reads from it, and goes on until it
 /// is killed. How many messages there were.
 fn receive(member: &Member) -> u64 {
-    member.registrar().register_files_sparse(4).unwrap();
     let mut expected = 0;
     let text = Box::leak(Box::new([0u8; 5]));
     loop {
@@ -90,7 +89,8 @@ fn send_all(member: &Member, to: &Peer) {
 fn send_pipe(member: &Member, to: &Peer) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let registrar = member.registrar();
-    registrar.register_files(&[Some(reader.as_fd())]).unwrap();
+    let place = (&reader).into();
+    assert_eq!(registrar.register_files_update(0, &[place]), Ok(1));
     drop(reader);
     let mut slot = member.pop().unwrap();
     // SAFETY: `to` stays until the CQE below; the receiver knows PIPE.
