@@ -10,7 +10,7 @@ use ringway::set::{Peer, SendError, Set};
 use ringway::{Local, Ring};
 
 use super::child::{has, in_child, patiently};
-use super::{each_way, member, next, send, set};
+use super::{each_way, member, next, patient, send, set};
 
 /// A member that has come and gone.
 fn departed(set: &Set) -> Peer {
@@ -188,7 +188,7 @@ fn a_ring_goes_with_its_thread() {
         let set = set();
         let kept = thread::spawn({
             let set = set.clone();
-            move || set.with(|ring| ring.peer().clone()).unwrap()
+            move || patient(|| set.with(|ring| ring.peer().clone())).unwrap()
         });
         let kept = kept.join().unwrap();
         let held = departed(&set);

@@ -4,11 +4,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Barrier, mpsc};
 use std::thread;
 
-use ringway::set::{MemberId, Set, SetError};
+use ringway::set::{Member, MemberId, Set, SetError};
 use ringway::{Ring, SqPoll};
 
 use super::child::{has, linux};
-use super::{LOST, member, next, set};
+use super::{LOST, member, next, patient, set};
 
 fn in_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| scope.spawn(body).join().unwrap())
@@ -18,8 +18,8 @@ fn in_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {
 fn a_thread_has_one_ring_of_each_set() {
     let (one, other) = (set(), set());
     let first = member(&one);
-    let id = |set: &Set| set.with(|ring| (ring.id(), ring.fd().unwrap().as_raw_fd()));
-    let same = |ring: &ringway::set::Member| Ok((ring.id(), ring.fd().unwrap().as_raw_fd()));
+    let id = |set: &Set| patient(|| set.with(|ring| (ring.id(), ring.fd().unwrap().as_raw_fd())));
+    let same = |ring: &Member| Ok((ring.id(), ring.fd().unwrap().as_raw_fd()));
     assert_eq!(id(&one), same(&first));
     assert_eq!(id(&one), same(&one.clone().member().unwrap()));
     assert_ne!(id(&other), id(&one));
@@ -37,12 +37,12 @@ fn a_ring_stays_as_long_as_somebody_has_it() {
     let listed = || -> Vec<MemberId> { set.peers().iter().map(|peer| peer.id()).collect() };
     // Seen by `with`, kept by the member alone.
     let made = member(&set);
-    let id = set.with(|ring| ring.id()).unwrap();
+    let id = patient(|| set.with(|ring| ring.id())).unwrap();
     assert_eq!(listed(), [id]);
     drop(made);
     assert_eq!(listed(), []);
     // Kept by `with`, seen by the member.
-    let id = set.with(|ring| ring.id()).unwrap();
+    let id = patient(|| set.with(|ring| ring.id())).unwrap();
     drop(set.member().unwrap());
     assert_eq!(listed(), [id]);
     let other = set.member().unwrap();
@@ -53,14 +53,13 @@ fn a_ring_stays_as_long_as_somebody_has_it() {
     assert_eq!(listed(), []);
     set.leave();
     // Left while in use.
-    let id = set
-        .with(|ring| {
-            set.leave();
-            assert_eq!(listed(), [ring.id()]);
-            assert_eq!(set.with(|inner| inner.id()), Ok(ring.id()));
-            ring.id()
-        })
-        .unwrap();
+    let use_and_leave = |ring: &Member| {
+        set.leave();
+        assert_eq!(listed(), [ring.id()]);
+        assert_eq!(set.with(|inner| inner.id()), Ok(ring.id()));
+        ring.id()
+    };
+    let id = patient(|| set.with(use_and_leave)).unwrap();
     assert_eq!(listed(), []);
     assert_eq!(id.get(), 2);
 }
@@ -69,7 +68,7 @@ fn a_ring_stays_as_long_as_somebody_has_it() {
 #[test]
 fn a_panic_in_with() {
     let set = set();
-    let id = set.with(|ring| ring.id()).unwrap();
+    let id = patient(|| set.with(|ring| ring.id())).unwrap();
     let quiet =
         std::panic::AssertUnwindSafe(|| set.with(|_| std::panic::resume_unwind(Box::new(1))));
     assert!(std::panic::catch_unwind(quiet).is_err());
@@ -96,7 +95,7 @@ fn no_more_members_than_told() {
         assert_eq!(set.with(|ring| ring.id()), Ok(there.id()));
     });
     for _ in 0..3 {
-        in_thread(|| set.with(|ring| assert_ne!(ring.id(), here))).unwrap();
+        in_thread(|| patient(|| set.with(|ring| assert_ne!(ring.id(), here)))).unwrap();
     }
     let none = Set::builder(Ring::builder(8))
         .max_members(0)

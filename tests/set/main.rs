@@ -37,18 +37,22 @@ fn is_passing(error: &SetError) -> bool {
     matches!(error, SetError::Setup(SetupError::Unavailable(reason)) if memory(reason))
 }
 
-/// The thread's ring, as soon as there is memory for it.
-fn member(set: &Set) -> Member {
-    let made = Instant::now();
+/// What is answered once there is memory.
+fn patient<T>(make: impl Fn() -> Result<T, SetError>) -> Result<T, SetError> {
+    let start = Instant::now();
     loop {
-        match set.member() {
-            Ok(member) => return member,
-            Err(error) if is_passing(&error) && made.elapsed() < LOST => {
+        match make() {
+            Err(error) if is_passing(&error) && start.elapsed() < LOST => {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            Err(error) => panic!("{error}"),
+            answer => return answer,
         }
     }
+}
+
+/// The thread's ring.
+fn member(set: &Set) -> Member {
+    patient(|| set.member()).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn next(member: &Member) -> Cqe {

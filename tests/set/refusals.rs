@@ -10,14 +10,14 @@ use ringway::set::{SendError, Set, SetError};
 use ringway::{Errno, Ring, SetupError, Unavailable};
 
 use super::child::{in_child, linux, skip, traces};
-use super::{LOST, member, next, send, set};
+use super::{LOST, member, next, patient, send, set};
 
 /// What a new thread is told that asks for its ring, by either way.
 fn refused(set: &Set) -> SetError {
     let set = set.clone();
     let thread = thread::spawn(move || {
-        let error = set.member().expect_err("was made");
-        assert_eq!(set.with(|_| ()), Err(error.clone()));
+        let error = patient(|| set.member()).expect_err("was made");
+        assert_eq!(patient(|| set.with(|_| ())), Err(error.clone()));
         error
     });
     thread.join().unwrap()
@@ -51,7 +51,7 @@ fn no_files_left() {
         assert_eq!(refused(&set), no_number);
         assert!(set.peers().is_empty());
         files.pop();
-        drop(set.member().unwrap());
+        drop(member(&set));
         files.clear();
         assert_eq!(traces(), before);
     });
@@ -161,7 +161,7 @@ fn settings_that_no_ring_can_have() {
         ),
     ] {
         let set = Set::builder(builder).build().unwrap();
-        match (set.member(), name) {
+        match (patient(|| set.member()), name) {
             (Err(SetError::Setup(SetupError::Refused { flag, .. })), Some(name)) => {
                 assert_eq!(flag, name);
             }
@@ -204,9 +204,9 @@ struct AtTheEnd {
 
 impl Drop for AtTheEnd {
     fn drop(&mut self) {
-        let answer = self.set.with(|_| ());
+        let answer = patient(|| self.set.with(|_| ()));
         self.set.leave();
-        let member = self.set.member().map(|_| ());
+        let member = patient(|| self.set.member()).map(|_| ());
         assert_eq!(member.is_ok(), answer.is_ok());
         let _ = self.answer.send(answer);
     }
@@ -230,7 +230,7 @@ fn a_thread_that_ends() {
                 answer: answer.clone(),
             };
             BEFORE.set(Some(at_the_end()));
-            set.with(|_| ()).unwrap();
+            patient(|| set.with(|_| ())).unwrap();
             AFTER.set(Some(at_the_end()));
         }
     })

@@ -108,7 +108,7 @@ impl Life<'_> {
                 peers = self.shared.set.peers();
             }
             let peer = peers[(*random >> 8) as usize % peers.len()].clone();
-            self.send(number, peer, alone && *random % 4 == 0);
+            self.send(number, peer, alone && *random & 3 == 0);
             while let Some(cqe) = self.member.reap() {
                 self.handle(cqe);
             }
