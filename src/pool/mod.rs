@@ -5,8 +5,15 @@ mod control;
 mod driver;
 mod edges;
 mod gate;
+mod handler;
 mod op;
 mod permits;
+#[cfg(not(ringway_loom))]
+#[allow(clippy::module_inception, reason = "the pool itself, beside its parts")]
+mod pool;
+mod queue;
+mod roles;
+mod shutdown;
 mod stats;
 mod submitter;
 mod table;
@@ -19,6 +26,14 @@ pub(crate) fn weakenable() -> &'static [&'static crate::ring::edges::Edge] {
 
 pub use builder::{DriverBuilder, DriverError};
 pub use driver::{Driver, Event, Submission};
+pub use handler::{Handler, Observed, Panicked, Role};
 pub use op::{Completion, Op, OpId, Outcome, Refusal, Refused};
+#[cfg(not(ringway_loom))]
+pub use pool::{Pool, PoolBuilder, PoolError};
+pub use roles::OnPanic;
+#[cfg(ringway_loom)]
+#[doc(hidden)]
+pub use roles::{Common, Crew, Place};
+pub use shutdown::{Leaked, Shutdown, ShutdownError};
 pub use stats::Stats;
 pub use submitter::Batching;

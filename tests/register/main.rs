@@ -8,6 +8,7 @@ mod buffers;
 mod cancel;
 #[path = "../child/mod.rs"]
 mod child;
+mod clock;
 mod eventfd;
 mod files;
 mod iowq;
@@ -17,7 +18,9 @@ mod op;
 mod ops;
 mod personality;
 mod query;
+mod region;
 mod restrictions;
+mod ring_fd;
 mod threads;
 mod zcrx;
 
