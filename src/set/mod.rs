@@ -40,8 +40,11 @@
 //!
 //! - A ring that cannot be made is an error of whoever asked for it, with the reason; the
 //!   set and its other members go on.
-//! - Messages from one member to another arrive in the order of sending, each once. Nothing
-//!   holds a fast sender back: what does not fit into the receiver's CQ waits in the kernel.
+//! - Messages from one member to another arrive once each, in the order in which the kernel
+//!   executes them: that of submission, but for links, drains and ASYNC. Nothing holds a fast
+//!   sender back: what does not fit into the receiver's CQ waits in the kernel, in order.
+//! - A descriptor goes another way than messages, and may come before earlier and after later
+//!   ones: a message that relies on it is sent when the descriptor's own CQE has come.
 //! - A message is in the receiver's CQ when its sender has been told that it was accepted.
 //!   One that the receiver does not reap before it goes is lost; to lose none, a member
 //!   [retires](Member::retire) first, and goes when its senders have had their answers.
