@@ -48,12 +48,15 @@
 //! | `BufRing` | one owner; may be sent to another thread, that of a `Local` not | add, advance: wait-free |
 //! | `RegisteredRing` | the thread that registered the ring | as the ring's |
 //! | `Local` | the thread that made or enabled it | |
+//! | [`Set`](set::Set), [`Peer`](set::Peer) | any thread, any method, any time; clones share the set, the address | per method |
+//! | [`Member`](set::Member) | the thread that made it | as `Local` |
 //! | `Disabled` | one owner; may be sent to the thread that will enable it | |
 //!
 //! # The house
 //!
 //! From top to bottom; nothing knows what stands above it.
 //!
+//! - `set`: a ring for each thread behind one handle, and messages between them
 //! - `prep`: what an operation is: one `unsafe prep_*` for each
 //! - `register`: what a ring knows beforehand: files, buffers, limits
 //! - `sim`: a simulated kernel, to test what is built on ringway (feature `sim`)
@@ -73,6 +76,8 @@ pub mod prep;
 #[cfg(not(ringway_loom))]
 pub mod register;
 mod ring;
+#[cfg(not(ringway_loom))]
+pub mod set;
 mod setup;
 #[cfg(any(feature = "sim", ringway_loom))]
 pub mod sim;
