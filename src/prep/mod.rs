@@ -18,14 +18,14 @@
 //! | sockets | [`prep_socket`](Sqe::prep_socket), [`prep_socket_direct`](Sqe::prep_socket_direct), [`prep_socket_direct_alloc`](Sqe::prep_socket_direct_alloc), [`prep_bind`](Sqe::prep_bind), [`prep_listen`](Sqe::prep_listen), [`prep_connect`](Sqe::prep_connect), [`prep_accept`](Sqe::prep_accept), [`prep_accept_direct`](Sqe::prep_accept_direct), [`prep_multishot_accept`](Sqe::prep_multishot_accept), [`prep_multishot_accept_direct`](Sqe::prep_multishot_accept_direct), [`prep_shutdown`](Sqe::prep_shutdown) |
 //! | sending | [`prep_send`](Sqe::prep_send), [`prep_send_bundle`](Sqe::prep_send_bundle), [`prep_sendto`](Sqe::prep_sendto), [`send_set_addr`](Sqe::send_set_addr), [`prep_sendmsg`](Sqe::prep_sendmsg), [`prep_send_zc`](Sqe::prep_send_zc), [`prep_send_zc_fixed`](Sqe::prep_send_zc_fixed), [`prep_sendmsg_zc`](Sqe::prep_sendmsg_zc), [`prep_sendmsg_zc_fixed`](Sqe::prep_sendmsg_zc_fixed) |
 //! | receiving | [`prep_recv`](Sqe::prep_recv), [`prep_recv_multishot`](Sqe::prep_recv_multishot), [`recv_limit`](Sqe::recv_limit), [`prep_recvmsg`](Sqe::prep_recvmsg), [`prep_recvmsg_multishot`](Sqe::prep_recvmsg_multishot), [`prep_recv_zc`](Sqe::prep_recv_zc) |
-//! | readiness | [`prep_poll_add`](Sqe::prep_poll_add), [`prep_poll_multishot`](Sqe::prep_poll_multishot), [`prep_poll_remove`](Sqe::prep_poll_remove) |
-//! | epoll |  |
-//! | time | [`prep_timeout`](Sqe::prep_timeout) |
-//! | cancelling | [`prep_cancel64`](Sqe::prep_cancel64), [`prep_cancel_fd`](Sqe::prep_cancel_fd) |
-//! | messages to rings |  |
-//! | futexes |  |
-//! | processes |  |
-//! | commands |  |
+//! | readiness | [`prep_poll_add`](Sqe::prep_poll_add), [`prep_poll_multishot`](Sqe::prep_poll_multishot), [`prep_poll`](Sqe::prep_poll), [`prep_poll_remove`](Sqe::prep_poll_remove), [`prep_poll_update`](Sqe::prep_poll_update) |
+//! | epoll | [`prep_epoll_ctl`](Sqe::prep_epoll_ctl), [`prep_epoll_wait`](Sqe::prep_epoll_wait) |
+//! | time | [`prep_timeout`](Sqe::prep_timeout), [`prep_timeout_immediate`](Sqe::prep_timeout_immediate), [`prep_timeout_remove`](Sqe::prep_timeout_remove), [`prep_timeout_update`](Sqe::prep_timeout_update), [`prep_timeout_update_immediate`](Sqe::prep_timeout_update_immediate), [`prep_link_timeout`](Sqe::prep_link_timeout), [`prep_link_timeout_immediate`](Sqe::prep_link_timeout_immediate) |
+//! | cancelling | [`prep_cancel`](Sqe::prep_cancel), [`prep_cancel64`](Sqe::prep_cancel64), [`prep_cancel_fd`](Sqe::prep_cancel_fd), [`prep_cancel_matching`](Sqe::prep_cancel_matching) |
+//! | messages to rings | [`prep_msg_ring`](Sqe::prep_msg_ring), [`prep_msg_ring_cqe_flags`](Sqe::prep_msg_ring_cqe_flags), [`prep_msg_ring_fd`](Sqe::prep_msg_ring_fd), [`prep_msg_ring_fd_alloc`](Sqe::prep_msg_ring_fd_alloc) |
+//! | futexes | [`prep_futex_wait`](Sqe::prep_futex_wait), [`prep_futex_wake`](Sqe::prep_futex_wake), [`prep_futex_waitv`](Sqe::prep_futex_waitv) |
+//! | processes | [`prep_waitid`](Sqe::prep_waitid) |
+//! | commands | [`prep_uring_cmd`](Sqe::prep_uring_cmd), [`prep_uring_cmd128`](crate::Slot128::prep_uring_cmd128), [`prep_cmd_sock`](Sqe::prep_cmd_sock), [`prep_cmd_siocinq`](Sqe::prep_cmd_siocinq), [`prep_cmd_siocoutq`](Sqe::prep_cmd_siocoutq), [`prep_cmd_getsockopt`](Sqe::prep_cmd_getsockopt), [`prep_cmd_setsockopt`](Sqe::prep_cmd_setsockopt), [`prep_cmd_tx_timestamp`](Sqe::prep_cmd_tx_timestamp), [`prep_cmd_getsockname`](Sqe::prep_cmd_getsockname), [`prep_cmd_discard`](Sqe::prep_cmd_discard), [`prep_cmd_zone_reset_all`](Sqe::prep_cmd_zone_reset_all) |
 //! | nothing | [`prep_nop`](Sqe::prep_nop), [`prep_nop_with`](Sqe::prep_nop_with), [`prep_nop128`](crate::Slot128::prep_nop128) |
 //!
 //! # A prep resets everything
@@ -115,11 +115,15 @@ mod time;
 mod xattr;
 
 pub use cancel::CancelFlags;
+pub use cmd::{SocketCmd, TxStage, TxTimestamp, UringCmdFlags};
 pub use dir::{LinkFlags, RenameFlags, UnlinkFlags};
 pub use file::{FallocateFlags, FsyncFlags, SyncFileRangeFlags};
 pub use fixed::{InstallFlags, SKIP_FILE};
+pub use futex::{FUTEX_MATCH_ANY, FutexFlags, FutexWaitv};
+pub use msg::MsgRingFlags;
 pub use nop::Nop;
 pub use open::{OpenHow, ResolveFlags};
+pub use poll::PollFlags;
 pub use recv::{ControlMessage, ControlMessages, RecvFlags, RecvmsgOut, ZcrxCqe};
 pub use rw::{CURRENT_POSITION, IoPriority, PiAttribute, PiFlags, RwFlags};
 pub use send::{SendFlags, ZcUsage};
@@ -127,7 +131,7 @@ pub use socket::AcceptFlags;
 pub use splice::SpliceFlags;
 pub use stat::StatxFlags;
 pub use target::{Dir, Direct, Fixed, Target};
-pub use time::{TimeoutFlags, Timespec};
+pub use time::{TimeoutFlags, TimeoutUpdateFlags, Timespec};
 pub use xattr::XattrFlags;
 
 impl Sqe {

@@ -1,28 +1,28 @@
-//! Every byte of every prep, against the offsets of `struct io_uring_sqe`.
+//! Every byte of a prep, against the offsets of `struct io_uring_sqe`; some families have
+//! theirs in their own file.
 
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
-use std::time::Duration;
 
 use super::*;
 
 mod rw;
 
-const OPCODE: usize = 0;
-const FLAGS: usize = 1;
-const FD: usize = 4;
-const OFF: usize = 8;
-const ADDR: usize = 16;
-const LEN: usize = 24;
-const OP_FLAGS: usize = 28;
-const USER_DATA: usize = 32;
-const BUF_INDEX: usize = 40;
-const PERSONALITY: usize = 42;
-const FILE_INDEX: usize = 44;
+pub(super) const OPCODE: usize = 0;
+pub(super) const FLAGS: usize = 1;
+pub(super) const FD: usize = 4;
+pub(super) const OFF: usize = 8;
+pub(super) const ADDR: usize = 16;
+pub(super) const LEN: usize = 24;
+pub(super) const OP_FLAGS: usize = 28;
+pub(super) const USER_DATA: usize = 32;
+pub(super) const BUF_INDEX: usize = 40;
+pub(super) const PERSONALITY: usize = 42;
+pub(super) const FILE_INDEX: usize = 44;
 
 /// An SQE that an earlier operation left with every bit set.
-fn used() -> Sqe {
+pub(super) fn used() -> Sqe {
     let mut sqe = Sqe::default();
     // SAFETY: nobody submits this SQE.
     unsafe { sqe.as_bytes_mut() }.fill(0xFF);
@@ -30,11 +30,11 @@ fn used() -> Sqe {
 }
 
 /// Where fields lie, and what they hold.
-type Fields<'a> = &'a [(usize, &'a [u8])];
+pub(super) type Fields<'a> = &'a [(usize, &'a [u8])];
 
 /// The SQE holds these fields, and zeros elsewhere.
 #[track_caller]
-fn assert_fields(mut sqe: Sqe, fields: Fields) {
+pub(super) fn assert_fields(mut sqe: Sqe, fields: Fields) {
     let mut want = [0; 64];
     for (offset, value) in fields {
         want[*offset..offset + value.len()].copy_from_slice(value);
@@ -43,29 +43,29 @@ fn assert_fields(mut sqe: Sqe, fields: Fields) {
     assert_eq!(unsafe { sqe.as_bytes_mut() }, &want);
 }
 
-fn n16(n: u16) -> [u8; 2] {
+pub(super) fn n16(n: u16) -> [u8; 2] {
     n.to_ne_bytes()
 }
 
-fn n32(n: u32) -> [u8; 4] {
+pub(super) fn n32(n: u32) -> [u8; 4] {
     n.to_ne_bytes()
 }
 
-fn n64(n: u64) -> [u8; 8] {
+pub(super) fn n64(n: u64) -> [u8; 8] {
     n.to_ne_bytes()
 }
 
 /// A pointer that no prep may follow.
-fn wild<T>() -> *mut T {
+pub(super) fn wild<T>() -> *mut T {
     ptr::without_provenance_mut(WILD)
 }
 
 /// Bits in the uppermost byte, too.
-const WILD: usize = usize::MAX / 3;
-const OFFSET: u64 = 0x0102_0304_0506_0708;
-const COUNT: u32 = 0x8899_AABB;
+pub(super) const WILD: usize = usize::MAX / 3;
+pub(super) const OFFSET: u64 = 0x0102_0304_0506_0708;
+pub(super) const COUNT: u32 = 0x8899_AABB;
 
-fn null() -> (File, [u8; 4]) {
+pub(super) fn null() -> (File, [u8; 4]) {
     let file = File::open("/dev/null").unwrap();
     let fd = file.as_raw_fd().to_ne_bytes();
     (file, fd)
@@ -128,142 +128,6 @@ fn close() {
     // SAFETY: nobody submits this SQE.
     unsafe { sqe.prep_close(0x0102_0304) };
     assert_fields(sqe, &[(OPCODE, &[19]), (FD, &n32(0x0102_0304))]);
-}
-
-#[test]
-fn timeout() {
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_timeout(wild(), COUNT, TimeoutFlags::NONE) };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[11]),
-            (FD, &n32(u32::MAX)),
-            (OFF, &n64(COUNT.into())),
-            (ADDR, &n64(WILD as u64)),
-            (LEN, &n32(1)),
-        ],
-    );
-}
-
-#[test]
-fn timeout_flags() {
-    let flags = TimeoutFlags::ABS
-        | TimeoutFlags::BOOTTIME
-        | TimeoutFlags::REALTIME
-        | TimeoutFlags::ETIME_SUCCESS
-        | TimeoutFlags::MULTISHOT;
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_timeout(wild(), 0, flags) };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[11]),
-            (FD, &n32(u32::MAX)),
-            (ADDR, &n64(WILD as u64)),
-            (LEN, &n32(1)),
-            (OP_FLAGS, &n32(0x6D)),
-        ],
-    );
-}
-
-/// 0x8765_4321 as the kernel takes it: on each machine the low half comes first.
-const POLL_EVENTS: [u8; 4] = if cfg!(target_endian = "big") {
-    [0x43, 0x21, 0x87, 0x65]
-} else {
-    [0x21, 0x43, 0x65, 0x87]
-};
-
-#[test]
-fn poll_add() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_poll_add(&file, 0x8765_4321) };
-    assert_fields(sqe, &[(OPCODE, &[6]), (FD, &fd), (OP_FLAGS, &POLL_EVENTS)]);
-}
-
-#[test]
-fn poll_multishot() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_poll_multishot(&file, 0x8765_4321) };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[6]),
-            (FD, &fd),
-            (LEN, &n32(1)),
-            (OP_FLAGS, &POLL_EVENTS),
-        ],
-    );
-}
-
-#[test]
-fn poll_remove() {
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_poll_remove(OFFSET) };
-    assert_fields(
-        sqe,
-        &[(OPCODE, &[7]), (FD, &n32(u32::MAX)), (ADDR, &n64(OFFSET))],
-    );
-}
-
-#[test]
-fn cancel64() {
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_cancel64(OFFSET, CancelFlags::NONE) };
-    assert_fields(
-        sqe,
-        &[(OPCODE, &[14]), (FD, &n32(u32::MAX)), (ADDR, &n64(OFFSET))],
-    );
-}
-
-#[test]
-fn cancel_flags() {
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_cancel64(0, CancelFlags::ALL | CancelFlags::ANY) };
-    assert_fields(
-        sqe,
-        &[(OPCODE, &[14]), (FD, &n32(u32::MAX)), (OP_FLAGS, &n32(0x5))],
-    );
-}
-
-#[test]
-fn cancel_fd() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_cancel_fd(&file, CancelFlags::ALL) };
-    assert_fields(sqe, &[(OPCODE, &[14]), (FD, &fd), (OP_FLAGS, &n32(0x3))]);
-}
-
-#[test]
-fn cancel_fd_of_a_fixed_file() {
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_cancel_fd(Fixed(7), CancelFlags::NONE) };
-    assert_fields(
-        sqe,
-        &[(OPCODE, &[14]), (FD, &n32(7)), (OP_FLAGS, &n32(0xA))],
-    );
-}
-
-#[test]
-fn timespecs() {
-    let bytes = |time: Timespec| -> [i64; 2] {
-        // SAFETY: a Timespec is two numbers of 64 bits, as the kernel reads them.
-        unsafe { std::mem::transmute(time) }
-    };
-    assert_eq!(bytes(Timespec::new(-3, 4)), [-3, 4]);
-    assert_eq!(bytes(Duration::new(5, 6).into()), [5, 6]);
-    assert_eq!(bytes(Duration::MAX.into()), [i64::MAX, 999_999_999]);
 }
 
 #[test]

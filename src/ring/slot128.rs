@@ -8,8 +8,9 @@ use crate::sync::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// A free SQE of 128 bytes, owned: for the operations that need one, `prep_nop128` and
-/// `prep_uring_cmd128`, which are methods of this type. Otherwise as [`Slot`](super::Slot).
+/// A free SQE of 128 bytes, owned: for the operations that need one,
+/// [`prep_uring_cmd128`](Slot128::prep_uring_cmd128) and
+/// [`prep_nop128`](Slot128::prep_nop128). Otherwise as [`Slot`](super::Slot).
 ///
 /// An operation of 64 bytes may be prepared in it as well; on a ring of mixed sizes the
 /// other half is then a NOP that posts no CQE.
