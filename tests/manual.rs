@@ -1,172 +1,62 @@
 //! Where the manual is wrong: `docs/where-the-manual-is-wrong.md`, and those of its tests
-//! that have no other home. They enter by hand, with what ringway would not ask for.
+//! that have no other home.
 
 use std::fs;
-use std::io::Error;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
-use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringway::{Local, Ring, Waited};
+#[path = "child/raw.rs"]
+mod raw;
+use raw::*;
 
-#[path = "child/mod.rs"]
-mod child;
-use child::patiently;
+/// A ring with room for that many CQEs.
+fn with_cqes(cq_entries: u32) -> Raw {
+    let mut params = params(CQSIZE);
+    params[CQ_ENTRIES] = cq_entries;
+    Raw::make(params)
+}
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// `struct io_uring_params`, and the places in it.
-type Params = [u32; 30];
-const CQ_ENTRIES: usize = 1;
-const FLAGS: usize = 2;
-const SQ_THREAD_IDLE: usize = 4;
-const SQ_OFF_TAIL: usize = 11;
-const SQ_OFF_FLAGS: usize = 14;
-const CQ_OFF_TAIL: usize = 21;
-
-const SETUP_SQPOLL: u32 = 1 << 1;
-const SETUP_CQSIZE: u32 = 1 << 3;
-const SQ_NEED_WAKEUP: u32 = 1;
-
-const GETEVENTS: u32 = 1;
-const SQ_WAKEUP: u32 = 1 << 1;
-
-/// `io_uring_setup(2)`, again while there is no memory to lock.
-fn setup(entries: u32, params: &mut Params) -> OwnedFd {
-    let start = Instant::now();
-    loop {
-        // SAFETY: the kernel reads and writes one structure.
-        let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, entries, params.as_mut_ptr()) };
-        if fd >= 0 {
-            // SAFETY: the descriptor is new, and nobody else's.
-            return unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
-        }
-        let error = Error::last_os_error();
-        let again = error.raw_os_error() == Some(libc::ENOMEM) && start.elapsed() < PATIENCE;
-        assert!(again, "{error}");
-        thread::sleep(Duration::from_millis(1));
+fn submit_nops(ring: &Raw, count: u32) {
+    for _ in 0..count {
+        ring.push_nop();
+        assert_eq!(ring.submit(), Ok(1));
     }
-}
-
-/// `io_uring_enter(2)`, for 20 s at most: then it is `ETIME` if there is no CQE.
-fn enter(fd: RawFd, flags: u32, to_submit: u32, min_complete: u32) -> Result<i64, i32> {
-    const EXT_ARG: u32 = 1 << 3;
-    let timeout = [PATIENCE.as_secs(), 0];
-    // `struct io_uring_getevents_arg`: no signals, the size of their set, the time.
-    let arg = [0, 8, timeout.as_ptr().addr() as u64];
-    // SAFETY: the kernel reads the two structures.
-    let done = unsafe {
-        let (call, flags) = (libc::SYS_io_uring_enter, flags | EXT_ARG);
-        let size = size_of_val(&arg);
-        libc::syscall(call, fd, to_submit, min_complete, flags, arg.as_ptr(), size)
-    };
-    match done {
-        -1 => Err(Error::last_os_error().raw_os_error().unwrap()),
-        done => Ok(done),
-    }
-}
-
-/// Room for eight CQEs.
-fn small() -> Local {
-    patiently(|| Ring::builder(8).cq_entries(8).build_local()).unwrap()
-}
-
-fn fd(ring: &Local) -> RawFd {
-    ring.fd().expect("a descriptor").as_raw_fd()
-}
-
-/// Slots that were not prepared are NOPs.
-fn push_nops(ring: &Local, count: u32) {
-    ring.pop_batch(count).expect("8 slots are enough").push();
 }
 
 #[test]
 fn an_overflow_is_no_reason_to_refuse() {
-    let ring = small();
-    for _ in 0..3 {
-        push_nops(&ring, 8);
-        ring.submit().unwrap();
-    }
+    let ring = with_cqes(8);
+    submit_nops(&ring, 24);
     assert_eq!(ring.ready(), 8, "and 16 more that have no room");
-    assert_eq!(enter(fd(&ring), GETEVENTS, 0, 1), Ok(0));
-    push_nops(&ring, 1);
-    assert_eq!(ring.submit_and_wait(1, None), Ok(Waited::Maybe));
-    assert_eq!(ring.ready(), 8, "no CQE was reaped meanwhile");
-    assert_eq!(std::iter::from_fn(|| ring.reap()).count(), 25);
-}
-
-#[test]
-fn a_wait_for_more_than_there_is_room_for_ends_with_a_full_queue() {
-    let ring = small();
-    push_nops(&ring, 8);
-    ring.submit().unwrap();
-    let start = Instant::now();
-    assert_eq!(enter(fd(&ring), GETEVENTS, 0, 1000), Ok(0));
-    assert!(start.elapsed() < PATIENCE, "with CQEs ready, it says 0 too");
+    assert_eq!(ring.enter(0, 1, GETEVENTS), Ok(0));
+    ring.push_nop();
+    assert_eq!(ring.enter(1, 1, GETEVENTS), Ok(1));
     assert_eq!(ring.ready(), 8);
 }
 
 #[test]
-fn the_one_issuer_need_not_be_the_first() {
-    let builder = Ring::builder(8).single_issuer();
-    let ring = patiently(|| builder.build_local()).unwrap();
-    let another = |fd| thread::spawn(move || enter(fd, 0, 1, 0)).join().unwrap();
-    let nop = |ring: &Local| {
-        push_nops(ring, 1);
-        ring.submit().unwrap();
-        assert_eq!(ring.reap().map(|cqe| cqe.result()), Some(Ok(0)));
-    };
-    assert_eq!(another(fd(&ring)), Err(libc::EEXIST));
-    nop(&ring);
-
-    // With R_DISABLED it is who enables the ring, not who made it.
-    let disabled = patiently(|| builder.build_disabled()).unwrap();
-    let made_by = thread::current().id();
-    thread::spawn(move || {
-        assert_ne!(thread::current().id(), made_by);
-        let ring = disabled.enable_local().unwrap();
-        assert_eq!(another(fd(&ring)), Err(libc::EEXIST));
-        nop(&ring);
-    })
-    .join()
-    .unwrap();
+fn a_wait_for_more_than_there_is_room_for_ends_with_a_full_queue() {
+    let ring = with_cqes(8);
+    submit_nops(&ring, 8);
+    let start = Instant::now();
+    assert_eq!(ring.enter(0, 1000, GETEVENTS), Ok(0));
+    assert!(start.elapsed() < PATIENCE, "it is 0 then too");
 }
 
-/// A ring with a kernel thread that is to spin so long, and one SQE, a NOP of zeros.
-struct Polled {
-    fd: OwnedFd,
-    sq_tail: &'static AtomicU32,
-    sq_flags: &'static AtomicU32,
-    cq_tail: &'static AtomicU32,
+#[test]
+fn any_number_of_cqes_from_that_of_the_sqes_on_is_rounded_up() {
+    for (asked, given) in [(8, 8), (9, 16), (100, 128)] {
+        assert_eq!(with_cqes(asked).params[CQ_ENTRIES], given);
+    }
 }
 
-impl Polled {
-    fn new(idle_ms: u32) -> Self {
-        let mut params = Params::default();
-        (params[FLAGS], params[SQ_THREAD_IDLE]) = (SETUP_SQPOLL, idle_ms);
-        let fd = setup(1, &mut params);
-        // SAFETY: a new mapping touches nothing.
-        let memory = unsafe {
-            let (access, fd) = (libc::PROT_READ | libc::PROT_WRITE, fd.as_raw_fd());
-            libc::mmap(ptr::null_mut(), 4096, access, libc::MAP_SHARED, fd, 0)
-        };
-        assert_ne!(memory, libc::MAP_FAILED);
-        // SAFETY: the kernel says that it is there, in the first page; the mapping stays.
-        let field = |at: usize| unsafe { &*memory.byte_add(params[at] as usize).cast() };
-        Self {
-            sq_tail: field(SQ_OFF_TAIL),
-            sq_flags: field(SQ_OFF_FLAGS),
-            cq_tail: field(CQ_OFF_TAIL),
-            fd,
-        }
-    }
-
-    fn sleeps(&self) -> bool {
-        self.sq_flags.load(Ordering::Relaxed) & SQ_NEED_WAKEUP != 0
-    }
+/// A ring whose kernel thread is to spin so long without work.
+fn with_thread(idle_ms: u32) -> Raw {
+    let mut params = params(SQPOLL);
+    params[SQ_THREAD_IDLE] = idle_ms;
+    Raw::make(params)
 }
 
 #[track_caller]
@@ -178,32 +68,24 @@ fn until(happened: impl Fn() -> bool) {
     }
 }
 
+fn sleeps(ring: &Raw) -> bool {
+    ring.counter(SQ_FLAGS).load(Ordering::Relaxed) & NEED_WAKEUP != 0
+}
+
 #[test]
 fn an_idle_time_of_0_is_not_for_ever() {
-    let ring = Polled::new(0);
-    ring.sq_tail.store(1, Ordering::Release);
-    assert_eq!(enter(ring.fd.as_raw_fd(), SQ_WAKEUP, 0, 0), Ok(0));
-    until(|| ring.cq_tail.load(Ordering::Acquire) == 1);
-    until(|| ring.sleeps());
+    let ring = with_thread(0);
+    submit_nops(&ring, 1);
+    until(|| ring.ready() == 1);
+    until(|| sleeps(&ring));
 }
 
 /// Why the test above has it work first.
 #[test]
 fn before_its_first_work_the_thread_does_not_spin() {
     const HOUR_MS: u32 = 3_600_000;
-    let ring = Polled::new(HOUR_MS);
-    until(|| ring.sleeps());
-}
-
-#[test]
-fn any_number_of_cqes_from_that_of_the_sqes_on_is_rounded_up() {
-    for (asked, given) in [(8, 8), (9, 16), (100, 128)] {
-        let mut params = Params::default();
-        params[FLAGS] = SETUP_CQSIZE;
-        params[CQ_ENTRIES] = asked;
-        setup(8, &mut params);
-        assert_eq!(params[CQ_ENTRIES], given);
-    }
+    let ring = with_thread(HOUR_MS);
+    until(|| sleeps(&ring));
 }
 
 /// Whether the file has a test, or a model, of that name.

@@ -17,6 +17,8 @@ mod op;
 mod ops;
 mod personality;
 mod query;
+#[path = "../child/raw.rs"]
+mod raw;
 mod restrictions;
 mod threads;
 mod zcrx;
