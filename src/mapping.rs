@@ -4,7 +4,13 @@
 use std::ptr::NonNull;
 
 #[cfg(not(ringway_loom))]
-pub(crate) use kernel::{MapError, Mapping, Region, RingMemory, bytes, page};
+mod sizes;
+
+#[cfg(not(ringway_loom))]
+pub(crate) use self::{
+    kernel::{MapError, Mapping, Region, RingMemory},
+    sizes::{bytes, page, sq_array},
+};
 
 use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
@@ -60,6 +66,7 @@ mod kernel {
     use std::os::fd::{AsRawFd, BorrowedFd};
     use std::ptr::{self, NonNull};
 
+    use super::sizes::{bytes, cqe_bytes, entry_size, page, sqe_bytes};
     use super::{EntrySize, Pointers};
     use crate::abi::{Params, off, setup};
     use crate::sync::atomic::{AtomicU32, Ordering};
@@ -78,6 +85,16 @@ mod kernel {
         Answer { field: &'static str },
     }
 
+    impl MapError {
+        /// What the system call said; ENOMEM for what cannot be used.
+        pub(crate) fn errno(self) -> Errno {
+            match self {
+                Self::Refused { errno, .. } => errno,
+                Self::Answer { .. } => Errno::from_raw(libc::ENOMEM),
+            }
+        }
+    }
+
     /// One mmapped region, unmapped when dropped.
     #[derive(Debug)]
     pub(crate) struct Region {
@@ -86,6 +103,12 @@ mod kernel {
         /// Who has it: a forked child does not.
         process: u32,
     }
+
+    // SAFETY: a mapping belongs to the process, not to a thread; a `Region` itself reads
+    // and writes nothing in it.
+    unsafe impl Send for Region {}
+    // SAFETY: as for `Send`.
+    unsafe impl Sync for Region {}
 
     impl Region {
         /// Maps `len` bytes: of the ring `fd` at an offset, or anonymous. A child of
@@ -141,6 +164,11 @@ mod kernel {
         /// Whether this process has it: a forked child does not.
         pub(crate) fn is_ours(&self) -> bool {
             self.process == std::process::id()
+        }
+
+        /// The whole, at an address that the kernel may be told.
+        pub(crate) fn memory(&self) -> NonNull<[u8]> {
+            NonNull::slice_from_raw_parts(self.addr, self.len)
         }
 
         /// Whether `count` items of `size` bytes at `offset` lie inside, aligned.
@@ -321,53 +349,37 @@ mod kernel {
         pub(crate) fn pointers(&self) -> Pointers {
             self.pointers
         }
-    }
 
-    fn entry_size(flags: u32, big: u32, mixed: u32) -> EntrySize {
-        if flags & big != 0 {
-            EntrySize::Big
-        } else if flags & mixed != 0 {
-            EntrySize::Mixed
-        } else {
-            EntrySize::Small
+        /// Copies `count` filled slots of the CQ, counted from `head`, to the places that
+        /// they have here.
+        ///
+        /// # Safety
+        /// No kernel and no other thread touches either CQ meanwhile. Slots are of the same
+        /// size in both.
+        pub(crate) unsafe fn copy_cqes(&self, from: &Self, head: u32, count: u32) {
+            let words = cqe_words(self.pointers.cqe_size);
+            // SAFETY: the place is masked by the number of slots, each of which has this
+            // many words; both mappings are borrowed.
+            let word = |at: &Pointers, place: u32, i| unsafe {
+                let slot = (place & (at.cq_entries - 1)) as usize;
+                at.cqes.add(slot * words + i).as_ref()
+            };
+            for place in (0..count).map(|i| head.wrapping_add(i)) {
+                for i in 0..words {
+                    // Ordering: Relaxed; the caller's promise.
+                    let value = word(&from.pointers, place, i).load(Ordering::Relaxed);
+                    word(&self.pointers, place, i).store(value, Ordering::Relaxed);
+                }
+            }
         }
     }
 
-    /// From one entry of the CQ to the next.
-    fn cqe_bytes(flags: u32) -> u32 {
-        if flags & setup::CQE32 != 0 { 32 } else { 16 }
-    }
-
-    fn sqe_bytes(flags: u32) -> u32 {
-        if flags & setup::SQE128 != 0 { 128 } else { 64 }
+    fn cqe_words(size: EntrySize) -> usize {
+        2 << size.shift()
     }
 
     fn length(field: &'static str, bytes: u64) -> Result<usize, MapError> {
         usize::try_from(bytes).map_err(|_| MapError::Answer { field })
-    }
-
-    pub(crate) fn page() -> u64 {
-        // SAFETY: sysconf(3) reads a constant of the process.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        u64::try_from(page).unwrap_or(4096)
-    }
-
-    /// What the kernel takes for the rings and for the SQEs, in bytes and whole
-    /// pages: `rings_size` in the kernel. This much counts as locked memory.
-    pub(crate) fn bytes(flags: u32, sq: u32, cq: u32) -> (u64, u64) {
-        const HEADER: u64 = 64;
-        const CACHE_LINE: u64 = 64;
-        let (sq, cq) = (u64::from(sq), u64::from(cq));
-        // With CQE32 the kernel doubles the header too.
-        let cqes = (HEADER + 16 * cq) * u64::from(cqe_bytes(flags) / 16);
-        let array = if flags & setup::NO_SQARRAY == 0 {
-            4 * sq
-        } else {
-            0
-        };
-        let ring = cqes.next_multiple_of(CACHE_LINE) + array;
-        let sqes = sq * u64::from(sqe_bytes(flags));
-        (ring.next_multiple_of(page()), sqes.next_multiple_of(page()))
     }
 
     #[cfg(test)]
@@ -517,29 +529,55 @@ mod kernel {
         }
 
         #[test]
+        fn cqes_are_copied_to_their_places_across_the_wrap() {
+            for (flags, words) in [(0, 2), (setup::CQE32, 4)] {
+                let make = |cq: u32| {
+                    let mut params = answer();
+                    params.flags = flags | setup::NO_SQARRAY;
+                    params.cq_entries = cq;
+                    let memory = memory(64 + 32 * 32, SQES);
+                    poke(&memory, 20, cq - 1);
+                    poke(&memory, 28, cq);
+                    Mapping::measure(memory, &params).unwrap()
+                };
+                let (from, to) = (make(8), make(32));
+                let word = |mapping: &Mapping, at: u32, i| {
+                    let slot = at & (mapping.pointers.cq_entries - 1);
+                    // SAFETY: the place is in the array; no other thread knows it.
+                    unsafe {
+                        mapping
+                            .pointers
+                            .cqes
+                            .add(slot as usize * words + i)
+                            .as_ref()
+                    }
+                };
+                let head = u32::MAX - 2;
+                for i in 0..8 {
+                    for j in 0..words {
+                        let value = u64::from(i) << 8 | j as u64 | 1 << 63;
+                        word(&from, head.wrapping_add(i), j).store(value, Ordering::Relaxed);
+                    }
+                }
+                // SAFETY: no kernel and no other thread knows either.
+                unsafe { to.copy_cqes(&from, head, 7) };
+                for i in 0..8 {
+                    for j in 0..words {
+                        let value = u64::from(i) << 8 | j as u64 | 1 << 63;
+                        let expected = if i < 7 { value } else { 0 };
+                        let found = word(&to, head.wrapping_add(i), j).load(Ordering::Relaxed);
+                        assert_eq!(found, expected, "{flags:#x}: {i}.{j}");
+                    }
+                }
+            }
+        }
+
+        #[test]
         fn a_short_mapping_is_refused() {
             let params = answer();
             assert!(Mapping::measure(memory(RING, SQES), &params).is_ok());
             refused(memory(RING - 1, SQES), &params, "sq_off.array");
             refused(memory(RING, SQES - 1), &params, "sqes");
-        }
-
-        #[test]
-        fn sizes_are_the_kernels() {
-            let page = page();
-            assert_eq!(bytes(0, 1, 2), (page, page));
-            // 64 + 16 * 65536 + 4 * 32768, and 64 * 32768.
-            let whole = |n: u64| n.next_multiple_of(page);
-            assert_eq!(bytes(0, 32768, 65536), (whole(1_179_712), whole(2_097_152)));
-            // Doubled, the header reaches into a second page.
-            let filled = (page / 32 - 2) as u32;
-            let cqe32 = setup::CQE32 | setup::NO_SQARRAY;
-            assert_eq!(bytes(cqe32, 1, filled), (2 * page, page));
-            let wide = setup::SQE128 | setup::CQE32 | setup::NO_SQARRAY;
-            assert_eq!(
-                bytes(wide, 32768, 65536),
-                (whole(2_097_280), whole(4_194_304))
-            );
         }
     }
 }

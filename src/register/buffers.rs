@@ -32,8 +32,10 @@ pub struct CloneSource<'r> {
 impl<'r> CloneSource<'r> {
     fn new(fd: Option<&'r RingFd>) -> Self {
         let (fd, flags) = match fd {
-            Some(fd @ RingFd::Owned(_)) => (fd.raw(), 0),
-            Some(fd @ RingFd::Registered(_)) => (fd.raw(), abi::clone::SRC_REGISTERED),
+            Some(fd) => match fd.borrow() {
+                Some(fd) => (fd.as_raw_fd(), 0),
+                None => (fd.to_enter().0, abi::clone::SRC_REGISTERED),
+            },
             // For the kernel to refuse.
             None => (-1, 0),
         };

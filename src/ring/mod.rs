@@ -91,6 +91,16 @@
 //! - **W3** A follower sleeps only while the word says that somebody leads.
 //! - **W4** A wait says "maybe". A leader that is told that a completion is lost tells the
 //!   next: the kernel says it once.
+//!
+//! ## Resizing: R
+//!
+//! - **R1** Only a local ring with DEFER_TASKRUN is resized: the kernel is at its rings only
+//!   during a call of its thread. Between two calls both sides are that thread's.
+//! - **R2** What is pushed is taken out of the old queue in its order, and pushed into one
+//!   that begins empty: this once, the tail goes back, to the head. CQEs go where their
+//!   counters say.
+//! - **R3** A slot that was claimed and not pushed has no place in the new queue. Borrows
+//!   keep slots from being there; a forgotten one is found by its claim, and refuses.
 
 mod core;
 mod cq;
@@ -102,12 +112,18 @@ mod kernel;
 mod local;
 #[cfg(not(ringway_loom))]
 mod open;
+#[cfg(not(ringway_loom))]
+mod resize;
 mod slot;
 mod slot128;
 mod sq;
 mod submit;
 mod view;
 mod wait;
+#[cfg(not(ringway_loom))]
+mod wait_args;
+#[cfg(not(ringway_loom))]
+mod wait_table;
 
 pub(crate) use core::Core;
 pub use handles::{Cq, Ring, Sq};
@@ -117,7 +133,13 @@ pub(crate) use kernel::message;
 pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
 pub use local::{Disabled, Local, Waker};
+#[cfg(not(ringway_loom))]
+pub use resize::ResizeError;
 pub use slot::{Batch, Slot, SqesMut};
 pub use slot128::Slot128;
 pub use submit::EnterError;
 pub use wait::Waited;
+#[cfg(not(ringway_loom))]
+pub use wait_args::Wait;
+#[cfg(not(ringway_loom))]
+pub(crate) use wait_table::WaitTable;

@@ -28,9 +28,8 @@ impl Builder<'_> {
     ///
     /// As [`Builder::build`].
     pub fn build_local(self) -> Result<Local, SetupError> {
-        self.open(Mode::Local, false)
-            .map(Core::open)
-            .map(Local::new)
+        let opened = self.open(Mode::Local, false)?.on_its_thread()?;
+        Ok(Local::new(Core::open(opened), None))
     }
 
     /// Makes a ring that does not run before it is enabled (R_DISABLED, Linux 5.10), by
@@ -84,13 +83,12 @@ impl Core {
             mapping,
             params,
             order,
+            enter_flags,
+            ..
         } = opened;
         let pointers = mapping.pointers();
         let marks = ReadMarks::new(pointers.cq_entries);
-        let kernel = Kernel::Real(Real {
-            _mapping: mapping,
-            fd,
-        });
+        let kernel = Kernel::Real(Real::new(mapping, fd, enter_flags));
         // SAFETY: the core holds the mapping; it was made for this ring and this core.
         unsafe { Core::new(kernel, pointers, params, order, marks) }
     }

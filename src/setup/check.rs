@@ -66,6 +66,9 @@ const NEEDS: [(u32, u32, &str); 5] = [
     ),
 ];
 
+/// Not a flag of setup, but registered with it.
+const RING_FDS: &str = "REGISTER_RING_FDS";
+
 const SQPOLL_RUNS: &str = "completions run on the SQPOLL thread";
 
 /// Flags that do not go together.
@@ -118,6 +121,25 @@ pub(super) fn flags(flags: u32, mode: Mode) -> Result<(), SetupError> {
     Ok(())
 }
 
+/// Refuses to register the ring's descriptor where that means nothing.
+pub(super) fn registered_fd(asked: bool, flags: u32, mode: Mode) -> Result<(), SetupError> {
+    if asked && mode == Mode::Shared {
+        return Err(SetupError::Refused {
+            flag: RING_FDS,
+            reason: "an index means something on one thread only; \
+                     have each thread call Ring::register_ring_fd, or use build_local",
+        });
+    }
+    if asked && flags & setup::REGISTERED_FD_ONLY != 0 {
+        return Err(SetupError::Excludes {
+            flag: RING_FDS,
+            other: setup_flag(setup::REGISTERED_FD_ONLY).name,
+            reason: "the ring has an index already, and no descriptor to register",
+        });
+    }
+    Ok(())
+}
+
 fn refuse(flags: u32, refused: &[(u32, &'static str)]) -> Result<(), SetupError> {
     match refused.iter().find(|(flag, _)| flags & flag != 0) {
         Some((flag, reason)) => Err(SetupError::Refused {
@@ -129,7 +151,7 @@ fn refuse(flags: u32, refused: &[(u32, &'static str)]) -> Result<(), SetupError>
 }
 
 /// The entries that the kernel will give: SQ, then CQ.
-pub(super) fn entries(
+pub(crate) fn entries(
     entries: u32,
     cq_entries: Option<u32>,
     flags: u32,
@@ -281,6 +303,19 @@ mod tests {
         local(setup::SQE128 | mixed, ("SQE128", "SQE_MIXED"));
         let error = flags(setup::SQE_MIXED, Mode::Shared).expect_err("was accepted");
         assert!(named(error).1.starts_with("Order::Claim"));
+    }
+
+    #[test]
+    fn the_descriptor_is_registered_where_it_stays_on_a_thread() {
+        let only = setup::REGISTERED_FD_ONLY;
+        let check = |asked, flags, mode| registered_fd(asked, flags, mode).map_err(named);
+        assert_eq!(check(true, 0, Mode::Local), Ok(()));
+        assert_eq!(check(false, only, Mode::Local), Ok(()));
+        assert_eq!(check(false, 0, Mode::Shared), Ok(()));
+        let refused = (RING_FDS, "refused");
+        assert_eq!(check(true, 0, Mode::Shared), Err(refused));
+        let excluded = (RING_FDS, "REGISTERED_FD_ONLY");
+        assert_eq!(check(true, only, Mode::Local), Err(excluded));
     }
 
     #[test]

@@ -546,3 +546,23 @@ fn a_thread_may_own_it() {
     fn is_send<T: Send + Sync>() {}
     is_send::<BufRing>();
 }
+
+#[test]
+fn a_ring_with_buffer_rings_is_not_resized() {
+    if !crate::child::has(
+        6,
+        13,
+        "resize::a_ring_with_buffer_rings_is_not_resized",
+        "resizing",
+    ) {
+        return;
+    }
+    let builder = Ring::builder(8).single_issuer().defer_taskrun();
+    let mut ring = builder.build_local().expect("io_uring");
+    let flags = ringway::register::BufRingFlags::NONE;
+    let buffers = ring.register_buf_ring(8, 0, flags).expect("a buffer ring");
+    assert_eq!(ring.resize(16, 32), Err(ringway::ResizeError::BufRings));
+    drop(buffers);
+    assert_eq!(ring.resize(16, 32), Ok(()));
+    assert_eq!((ring.sq_entries(), ring.cq_entries()), (16, 32));
+}

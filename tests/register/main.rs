@@ -8,6 +8,7 @@ mod buffers;
 mod cancel;
 #[path = "../child/mod.rs"]
 mod child;
+mod clock;
 mod eventfd;
 mod files;
 mod iowq;
@@ -19,7 +20,9 @@ mod personality;
 mod query;
 #[path = "../child/raw.rs"]
 mod raw;
+mod region;
 mod restrictions;
+mod ring_fd;
 mod threads;
 mod zcrx;
 

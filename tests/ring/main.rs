@@ -11,7 +11,11 @@ use std::time::{Duration, Instant};
 mod child;
 mod local;
 mod queues;
+#[path = "../child/refuse.rs"]
+mod refuse;
+mod resize;
 mod sizes;
+mod wait_args;
 mod waiting;
 
 const ORDERS: [Order; 2] = [Order::Any, Order::Claim];
