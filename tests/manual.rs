@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-#[path = "child/raw.rs"]
-mod raw;
-use raw::*;
+#[path = "child/raw_ring.rs"]
+mod raw_ring;
+use raw_ring::*;
 
 /// A ring with room for that many CQEs.
 fn with_cqes(cq_entries: u32) -> Raw {

@@ -13,7 +13,7 @@ use ringway::register::register_sync_msg;
 
 use super::child::{has, patiently};
 use super::ops::{next, nop, start};
-use super::raw::*;
+use super::raw_ring::*;
 use super::*;
 
 const REGISTER_PROBE: u32 = 8;
