@@ -39,11 +39,14 @@
 //! | type | threads | progress |
 //! |---|---|---|
 //! | [`Ring`], [`Sq`], [`Cq`] | any thread, any method, any time; clones share the ring | per method |
-//! | [`Slot`], [`Batch`] | one owner; may be sent to another thread | push: lock-free |
+//! | [`Slot`], [`Slot128`], [`Batch`] | one owner; may be sent to another thread, those of a `Local` not | push: lock-free |
 //! | [`Sq::pop`], [`Sq::pop_batch`] | any | lock-free |
 //! | [`Sq::submit`] | any; one thread enters for all | at most 8 kernel entries |
 //! | [`Cq::reap`], [`Cq::reap_batch`] | any | lock-free |
 //! | [`Cq::wait`], [`Cq::wait_reap`] | any | blocks |
+//! | `Registrar` | the thread that asked the ring for it | blocks while a thread submits |
+//! | `BufRing` | one owner; may be sent to another thread, that of a `Local` not | add, advance: wait-free |
+//! | `RegisteredRing` | the thread that registered the ring | as the ring's |
 //! | `Local` | the thread that made or enabled it | |
 //! | `Disabled` | one owner; may be sent to the thread that will enable it | |
 //!
@@ -75,10 +78,10 @@ pub mod sim;
 mod sync;
 mod syscall;
 
-pub use abi::{Cqe, Cqe32, Sqe};
-pub use ring::{Batch, Cq, EnterError, Ring, Slot, Sq, SqesMut, Waited};
+pub use abi::{Cqe, Cqe32, Sqe, op};
+pub use ring::{Batch, Cq, EnterError, Ring, Slot, Slot128, Sq, SqesMut, Waited};
 #[cfg(not(ringway_loom))]
-pub use ring::{Disabled, Local, Waker};
+pub use ring::{Disabled, Local, ResizeError, Wait, Waker};
 pub use setup::Order;
 #[cfg(not(ringway_loom))]
 pub use setup::{Builder, Features, Probe, SetupError, SqPoll, Unavailable};

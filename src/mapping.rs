@@ -4,21 +4,35 @@
 use std::ptr::NonNull;
 
 #[cfg(not(ringway_loom))]
-pub(crate) use kernel::{MapError, Mapping, RingMemory, bytes};
+mod sizes;
+
+#[cfg(not(ringway_loom))]
+pub(crate) use self::{
+    kernel::{MapError, Mapping, Region, RingMemory},
+    sizes::{bytes, page, sq_array},
+};
 
 use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, AtomicU64};
 
-/// How the CQ's memory is cut into CQEs.
+/// How a queue's memory is cut into entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CqeSize {
-    /// 16 bytes each.
+pub(crate) enum EntrySize {
+    /// SQEs of 64 bytes, CQEs of 16.
     Small,
-    /// 32 bytes each: `CQE32`.
+    /// Twice that: `SQE128`, `CQE32`.
     Big,
-    /// Slots of 16 bytes, some CQEs taking two: `CQE_MIXED`.
+    /// Slots of the small size, some entries taking two: `SQE_MIXED`, `CQE_MIXED`.
     Mixed,
+}
+
+impl EntrySize {
+    /// From slots to units of the small size.
+    #[inline(always)]
+    pub(crate) fn shift(self) -> u32 {
+        u32::from(self == EntrySize::Big)
+    }
 }
 
 /// Where each shared field lies. What may be done with it is `ring`'s to say.
@@ -30,18 +44,19 @@ pub(crate) struct Pointers {
     pub(crate) sq_dropped: NonNull<AtomicU32>,
     /// `sq_entries` indices; `None` with `NO_SQARRAY`.
     pub(crate) sq_array: Option<NonNull<AtomicU32>>,
-    /// `sq_entries * sqe_stride` units of 64 bytes.
+    /// `sq_entries` slots of one or two units of 64 bytes.
     pub(crate) sqes: NonNull<UnsafeCell<Sqe>>,
-    /// From one SQE to the next, in units of 64 bytes: 2 with `SQE128`.
-    pub(crate) sqe_stride: usize,
-    /// A power of two.
+    pub(crate) sqe_size: EntrySize,
+    /// A power of two: SQEs, or slots of 64 bytes where sizes are mixed.
     pub(crate) sq_entries: u32,
     pub(crate) cq_head: NonNull<AtomicU32>,
     pub(crate) cq_tail: NonNull<AtomicU32>,
+    #[cfg_attr(ringway_loom, allow(dead_code))]
+    pub(crate) cq_flags: NonNull<AtomicU32>,
     pub(crate) cq_overflow: NonNull<AtomicU32>,
     /// Two words for each 16 bytes.
     pub(crate) cqes: NonNull<AtomicU64>,
-    pub(crate) cqe_size: CqeSize,
+    pub(crate) cqe_size: EntrySize,
     /// A power of two: CQEs, or slots of 16 bytes where sizes are mixed.
     pub(crate) cq_entries: u32,
 }
@@ -51,8 +66,9 @@ mod kernel {
     use std::os::fd::{AsRawFd, BorrowedFd};
     use std::ptr::{self, NonNull};
 
-    use super::{CqeSize, Pointers};
-    use crate::abi::{self, Params, off, setup};
+    use super::sizes::{bytes, cqe_bytes, entry_size, page, sqe_bytes};
+    use super::{EntrySize, Pointers};
+    use crate::abi::{Params, off, setup};
     use crate::sync::atomic::{AtomicU32, Ordering};
     use crate::syscall::Errno;
 
@@ -69,20 +85,36 @@ mod kernel {
         Answer { field: &'static str },
     }
 
+    impl MapError {
+        /// What the system call said; ENOMEM for what cannot be used.
+        pub(crate) fn errno(self) -> Errno {
+            match self {
+                Self::Refused { errno, .. } => errno,
+                Self::Answer { .. } => Errno::from_raw(libc::ENOMEM),
+            }
+        }
+    }
+
     /// One mmapped region, unmapped when dropped.
     #[derive(Debug)]
-    struct Region {
+    pub(crate) struct Region {
         addr: NonNull<u8>,
         len: usize,
         /// Who has it: a forked child does not.
         process: u32,
     }
 
+    // SAFETY: a mapping belongs to the process, not to a thread; a `Region` itself reads
+    // and writes nothing in it.
+    unsafe impl Send for Region {}
+    // SAFETY: as for `Send`.
+    unsafe impl Sync for Region {}
+
     impl Region {
         /// Maps `len` bytes: of the ring `fd` at an offset, or anonymous. A child of
         /// `fork(2)` does not get the region: two processes would move the same
         /// heads and tails.
-        fn map(
+        pub(crate) fn map(
             name: &'static str,
             len: usize,
             source: Option<(BorrowedFd<'_>, u64)>,
@@ -93,7 +125,8 @@ mod kernel {
                 errno: Errno::last(),
             };
             let (flags, fd, offset) = match source {
-                // Each of the offsets fits any off_t.
+                // Each of the offsets has 32 bits, which is what mmap(2) takes from the
+                // narrowest off_t.
                 Some((fd, offset)) => (libc::MAP_SHARED, fd.as_raw_fd(), offset as libc::off_t),
                 None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0),
             };
@@ -123,8 +156,23 @@ mod kernel {
             Ok(region)
         }
 
+        /// Where it begins, on a page.
+        pub(crate) fn start(&self) -> NonNull<u8> {
+            self.addr
+        }
+
+        /// Whether this process has it: a forked child does not.
+        pub(crate) fn is_ours(&self) -> bool {
+            self.process == std::process::id()
+        }
+
+        /// The whole, at an address that the kernel may be told.
+        pub(crate) fn memory(&self) -> NonNull<[u8]> {
+            NonNull::slice_from_raw_parts(self.addr, self.len)
+        }
+
         /// Whether `count` items of `size` bytes at `offset` lie inside, aligned.
-        fn holds(&self, offset: u32, count: u32, size: u32) -> bool {
+        pub(crate) fn holds(&self, offset: u32, count: u32, size: u32) -> bool {
             let end = u64::from(offset) + u64::from(count) * u64::from(size);
             // What is wider than a word is made of words.
             offset.is_multiple_of(size.min(8)) && end <= self.len as u64
@@ -132,7 +180,7 @@ mod kernel {
 
         /// # Safety
         /// The region [`holds`](Self::holds) a `T` at `offset`.
-        unsafe fn at<T>(&self, offset: u32) -> NonNull<T> {
+        pub(crate) unsafe fn at<T>(&self, offset: u32) -> NonNull<T> {
             // SAFETY: the caller's promise: the result is inside the region.
             unsafe { self.addr.add(offset as usize).cast() }
         }
@@ -141,7 +189,7 @@ mod kernel {
     impl Drop for Region {
         fn drop(&mut self) {
             // In a forked child something else may lie there.
-            if self.process != std::process::id() {
+            if !self.is_ours() {
                 return;
             }
             // SAFETY: the region was mapped with this length by `map`, which alone
@@ -280,13 +328,14 @@ mod kernel {
                     sq_dropped: ring.at(sq.dropped),
                     sq_array: sq_array.map(|array| ring.at(array)),
                     sqes: sqes.at(0),
-                    sqe_stride: sqe_bytes as usize / size_of::<abi::Sqe>(),
+                    sqe_size: entry_size(params.flags, setup::SQE128, setup::SQE_MIXED),
                     sq_entries,
                     cq_head: ring.at(cq.head),
                     cq_tail: ring.at(cq.tail),
+                    cq_flags: ring.at(cq.flags),
                     cq_overflow: ring.at(cq.overflow),
                     cqes: ring.at(cq.cqes),
-                    cqe_size: cqe_size(params.flags),
+                    cqe_size: entry_size(params.flags, setup::CQE32, setup::CQE_MIXED),
                     cq_entries,
                 }
             };
@@ -300,53 +349,37 @@ mod kernel {
         pub(crate) fn pointers(&self) -> Pointers {
             self.pointers
         }
-    }
 
-    fn cqe_size(flags: u32) -> CqeSize {
-        if flags & setup::CQE32 != 0 {
-            CqeSize::Big
-        } else if flags & setup::CQE_MIXED != 0 {
-            CqeSize::Mixed
-        } else {
-            CqeSize::Small
+        /// Copies `count` filled slots of the CQ, counted from `head`, to the places that
+        /// they have here.
+        ///
+        /// # Safety
+        /// No kernel and no other thread touches either CQ meanwhile. Slots are of the same
+        /// size in both.
+        pub(crate) unsafe fn copy_cqes(&self, from: &Self, head: u32, count: u32) {
+            let words = cqe_words(self.pointers.cqe_size);
+            // SAFETY: the place is masked by the number of slots, each of which has this
+            // many words; both mappings are borrowed.
+            let word = |at: &Pointers, place: u32, i| unsafe {
+                let slot = (place & (at.cq_entries - 1)) as usize;
+                at.cqes.add(slot * words + i).as_ref()
+            };
+            for place in (0..count).map(|i| head.wrapping_add(i)) {
+                for i in 0..words {
+                    // Ordering: Relaxed; the caller's promise.
+                    let value = word(&from.pointers, place, i).load(Ordering::Relaxed);
+                    word(&self.pointers, place, i).store(value, Ordering::Relaxed);
+                }
+            }
         }
     }
 
-    /// From one entry of the CQ to the next.
-    fn cqe_bytes(flags: u32) -> u32 {
-        if flags & setup::CQE32 != 0 { 32 } else { 16 }
-    }
-
-    fn sqe_bytes(flags: u32) -> u32 {
-        if flags & setup::SQE128 != 0 { 128 } else { 64 }
+    fn cqe_words(size: EntrySize) -> usize {
+        2 << size.shift()
     }
 
     fn length(field: &'static str, bytes: u64) -> Result<usize, MapError> {
         usize::try_from(bytes).map_err(|_| MapError::Answer { field })
-    }
-
-    fn page() -> u64 {
-        // SAFETY: sysconf(3) reads a constant of the process.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        u64::try_from(page).unwrap_or(4096)
-    }
-
-    /// What the kernel takes for the rings and for the SQEs, in bytes and whole
-    /// pages: `rings_size` in the kernel. This much counts as locked memory.
-    pub(crate) fn bytes(flags: u32, sq: u32, cq: u32) -> (u64, u64) {
-        const HEADER: u64 = 64;
-        const CACHE_LINE: u64 = 64;
-        let (sq, cq) = (u64::from(sq), u64::from(cq));
-        // With CQE32 the kernel doubles the header too.
-        let cqes = (HEADER + 16 * cq) * u64::from(cqe_bytes(flags) / 16);
-        let array = if flags & setup::NO_SQARRAY == 0 {
-            4 * sq
-        } else {
-            0
-        };
-        let ring = cqes.next_multiple_of(CACHE_LINE) + array;
-        let sqes = sq * u64::from(sqe_bytes(flags));
-        (ring.next_multiple_of(page()), sqes.next_multiple_of(page()))
     }
 
     #[cfg(test)]
@@ -408,12 +441,15 @@ mod kernel {
             assert_eq!((at(p.sq_head), at(p.sq_tail)), (0, 4));
             assert_eq!((at(p.cq_head), at(p.cq_tail)), (8, 12));
             assert_eq!((at(p.sq_dropped), at(p.sq_flags)), (32, 36));
-            assert_eq!(at(p.cq_overflow), 44);
+            assert_eq!((at(p.cq_flags), at(p.cq_overflow)), (40, 44));
             assert_eq!(p.sq_array.map(at), Some(192));
             assert_eq!(p.cqes.as_ptr() as u64 - ring, 64);
             assert_eq!(p.sqes.as_ptr() as u64, sqes);
             assert_eq!((p.sq_entries, p.cq_entries), (4, 8));
-            assert_eq!((p.sqe_stride, p.cqe_size), (1, CqeSize::Small));
+            assert_eq!(
+                (p.sqe_size, p.cqe_size),
+                (EntrySize::Small, EntrySize::Small)
+            );
         }
 
         #[test]
@@ -424,13 +460,13 @@ mod kernel {
             let mapping = Mapping::measure(memory(64 + 8 * 32, 4 * 128), &params).unwrap();
             let p = mapping.pointers();
             assert!(p.sq_array.is_none());
-            assert_eq!((p.sqe_stride, p.cqe_size), (2, CqeSize::Big));
+            assert_eq!((p.sqe_size, p.cqe_size), (EntrySize::Big, EntrySize::Big));
             refused(memory(64 + 8 * 32 - 1, 4 * 128), &params, "cq_off.cqes");
             refused(memory(64 + 8 * 32, 4 * 128 - 1), &params, "sqes");
 
             params.flags = setup::NO_SQARRAY | setup::CQE_MIXED;
             let mapping = Mapping::measure(memory(64 + 8 * 16, SQES), &params).unwrap();
-            assert_eq!(mapping.pointers().cqe_size, CqeSize::Mixed);
+            assert_eq!(mapping.pointers().cqe_size, EntrySize::Mixed);
         }
 
         #[test]
@@ -493,29 +529,55 @@ mod kernel {
         }
 
         #[test]
+        fn cqes_are_copied_to_their_places_across_the_wrap() {
+            for (flags, words) in [(0, 2), (setup::CQE32, 4)] {
+                let make = |cq: u32| {
+                    let mut params = answer();
+                    params.flags = flags | setup::NO_SQARRAY;
+                    params.cq_entries = cq;
+                    let memory = memory(64 + 32 * 32, SQES);
+                    poke(&memory, 20, cq - 1);
+                    poke(&memory, 28, cq);
+                    Mapping::measure(memory, &params).unwrap()
+                };
+                let (from, to) = (make(8), make(32));
+                let word = |mapping: &Mapping, at: u32, i| {
+                    let slot = at & (mapping.pointers.cq_entries - 1);
+                    // SAFETY: the place is in the array; no other thread knows it.
+                    unsafe {
+                        mapping
+                            .pointers
+                            .cqes
+                            .add(slot as usize * words + i)
+                            .as_ref()
+                    }
+                };
+                let head = u32::MAX - 2;
+                for i in 0..8 {
+                    for j in 0..words {
+                        let value = u64::from(i) << 8 | j as u64 | 1 << 63;
+                        word(&from, head.wrapping_add(i), j).store(value, Ordering::Relaxed);
+                    }
+                }
+                // SAFETY: no kernel and no other thread knows either.
+                unsafe { to.copy_cqes(&from, head, 7) };
+                for i in 0..8 {
+                    for j in 0..words {
+                        let value = u64::from(i) << 8 | j as u64 | 1 << 63;
+                        let expected = if i < 7 { value } else { 0 };
+                        let found = word(&to, head.wrapping_add(i), j).load(Ordering::Relaxed);
+                        assert_eq!(found, expected, "{flags:#x}: {i}.{j}");
+                    }
+                }
+            }
+        }
+
+        #[test]
         fn a_short_mapping_is_refused() {
             let params = answer();
             assert!(Mapping::measure(memory(RING, SQES), &params).is_ok());
             refused(memory(RING - 1, SQES), &params, "sq_off.array");
             refused(memory(RING, SQES - 1), &params, "sqes");
-        }
-
-        #[test]
-        fn sizes_are_the_kernels() {
-            let page = page();
-            assert_eq!(bytes(0, 1, 2), (page, page));
-            // 64 + 16 * 65536 + 4 * 32768, and 64 * 32768.
-            let whole = |n: u64| n.next_multiple_of(page);
-            assert_eq!(bytes(0, 32768, 65536), (whole(1_179_712), whole(2_097_152)));
-            // Doubled, the header reaches into a second page.
-            let filled = (page / 32 - 2) as u32;
-            let cqe32 = setup::CQE32 | setup::NO_SQARRAY;
-            assert_eq!(bytes(cqe32, 1, filled), (2 * page, page));
-            let wide = setup::SQE128 | setup::CQE32 | setup::NO_SQARRAY;
-            assert_eq!(
-                bytes(wide, 32768, 65536),
-                (whole(2_097_280), whole(4_194_304))
-            );
         }
     }
 }

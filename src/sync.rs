@@ -25,6 +25,8 @@ mod std_side {
     pub(crate) mod atomic {
         // Aliases: the ban in clippy.toml follows a re-export to where it is used.
         pub(crate) type AtomicBool = std::sync::atomic::AtomicBool;
+        /// For memory of the kernel's that models do not have.
+        pub(crate) type AtomicU16 = std::sync::atomic::AtomicU16;
         pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
         pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
         pub(crate) use std::sync::atomic::Ordering;

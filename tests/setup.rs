@@ -137,7 +137,9 @@ fn flags_of_one_thread_are_refused_when_shared() {
         let rewind = Ring::builder(8).order(Order::Claim).sq_rewind();
         refusal(build(rewind), &["SQ_REWIND is refused", "twice"]);
         let mixed = Ring::builder(8).sqe_mixed();
-        refusal(build(mixed), &["SQE_MIXED is refused", "use SQE128"]);
+        refusal(build(mixed), &["SQE_MIXED needs Order::Claim"]);
+        let tiny = Ring::builder(1).order(Order::Claim).sqe_mixed();
+        refusal(build(tiny), &["entries is 1", "at least 2"]);
     }
 }
 
@@ -267,6 +269,7 @@ fn each_flag_works_on_a_shared_ring() {
         (base.sqe128(), (5, 19), "SQE128"),
         (base.cqe32(), (5, 19), "CQE32"),
         (base.cqe_mixed(), (6, 18), "CQE_MIXED"),
+        (base.order(Order::Claim).sqe_mixed(), (6, 19), "SQE_MIXED"),
         (base.no_mmap(), (6, 5), "NO_MMAP"),
     ];
     let test = "each_flag_works_on_a_shared_ring";

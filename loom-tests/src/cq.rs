@@ -3,6 +3,7 @@
 use crate::harness::{Log, Model, simulated, together, witness};
 use ringway::Cq;
 use ringway::Order::Any;
+use ringway::sim::Simulation;
 
 pub const MODELS: &[Model] = &[
     Model {
@@ -36,6 +37,37 @@ pub const MODELS: &[Model] = &[
         witnesses: &["both reaped", "lap seen"],
         floor: 10_000,
         ..Model::new("reap_more_than_fits", reap_more_than_fits)
+    },
+    Model {
+        aims: &["STALE_READ_KEPT"],
+        bound: Some(3),
+        witnesses: &["both reaped", "CQEs lost"],
+        floor: 11_000,
+        ..Model::new("big_big_post", || {
+            big_big_post(simulated(1, Any).cq_entries(2).cqe32())
+        })
+    },
+    Model {
+        aims: &["STALE_READ_KEPT"],
+        bound: Some(3),
+        witnesses: &["both reaped", "CQEs lost"],
+        floor: 18_000,
+        ..Model::new("mixed_mixed_post", || {
+            // One slot before the end of a lap: the first big CQE is padded.
+            big_big_post(
+                simulated(1, Any)
+                    .cq_entries(4)
+                    .cqe_mixed()
+                    .counters_at(u32::MAX),
+            )
+        })
+    },
+    Model {
+        aims: &["PADDING_IS_ALL"],
+        bound: Some(3),
+        witnesses: &["behind padding"],
+        floor: 800,
+        ..Model::new("padding_overflow", padding_overflow)
     },
     Model {
         aims: &["NO_FLUSH"],
@@ -176,6 +208,72 @@ fn reap_more_than_fits() {
     let mut all = [mine, theirs, reap_up_to::<4>(&one)].concat();
     all.sort_unstable();
     assert_eq!(all, [1, 2]);
+}
+
+/// Reaps up to `tries` times, CQEs of whatever size.
+fn reap_big(cq: &Cq, tries: u32, log: &Log) {
+    for _ in 0..tries {
+        if let Some(cqe) = cq.reap_big() {
+            assert_eq!(cqe.extra(), extra(cqe.user_data()), "a torn or stale CQE");
+            log.record(cqe.user_data());
+        }
+    }
+}
+
+/// What comes with a big CQE.
+fn extra(user_data: u64) -> [u64; 2] {
+    [user_data + 100, user_data + 200]
+}
+
+/// Two reapers of big CQEs: each comes once, whole.
+fn big_big_post(simulation: Simulation) {
+    let (ring, kernel) = simulation.build();
+    let (one, two, log) = (ring.cq(), ring.cq(), Log::default());
+    kernel.post_big(1, 101, 0, extra(1));
+    let theirs = Log::default();
+    let (record, post) = (theirs.clone(), kernel.clone());
+    together(
+        || reap_big(&one, 1, &log),
+        [
+            Box::new(move || reap_big(&two, 1, &record)),
+            Box::new(move || post.post_big(2, 102, 0, extra(2))),
+        ],
+    );
+    if !log.all().is_empty() && !theirs.all().is_empty() {
+        witness("both reaped");
+    }
+    reap_big(&one, 2, &log);
+    let mut all = [log.all(), theirs.all()].concat();
+    all.sort_unstable();
+    assert_eq!(all, [1, 2]);
+}
+
+/// A CQ that is full up to its last slot, and a big CQE behind it: the flush has room for
+/// padding only, until that is reaped. Reaping alone gets all.
+fn padding_overflow() {
+    let simulation = simulated(1, Any).cq_entries(2).cqe_mixed();
+    let (ring, kernel) = simulation.counters_at(u32::MAX).build();
+    let (one, two) = (ring.cq(), ring.cq());
+    kernel.post(1, 101, 0);
+    kernel.post(2, 102, 0);
+    kernel.post_big(3, 103, 0, extra(3));
+    let (log, theirs) = (Log::default(), Log::default());
+    let record = theirs.clone();
+    let reap = |cq: &Cq, log: &Log| cq.reap_big().map(|cqe| log.record(cqe.user_data()));
+    together(
+        || {
+            for _ in 0..2 {
+                reap(&one, &log);
+            }
+        },
+        [Box::new(move || _ = reap(&two, &record))],
+    );
+    if theirs.all() == [3] {
+        witness("behind padding");
+    }
+    let mut all = [log.all(), theirs.all()].concat();
+    all.sort_unstable();
+    assert_eq!(all, [1, 2, 3], "a completion stayed in the kernel");
 }
 
 /// More completions than room, two reapers that never wait: reaping alone gets all.

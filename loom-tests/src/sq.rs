@@ -2,7 +2,7 @@
 
 use crate::harness::{Log, Model, push, recorded, simulated, together, witness};
 use ringway::Order::{self, Any, Claim};
-use ringway::Slot;
+use ringway::{Slot, Sq};
 
 pub const MODELS: &[Model] = &[
     Model {
@@ -24,6 +24,19 @@ pub const MODELS: &[Model] = &[
         witnesses: &["saw full"],
         floor: 130,
         ..Model::new("pop_last_claim", || pop_last(Claim))
+    },
+    Model {
+        aims: &["STRADDLE"],
+        bound: Some(3),
+        witnesses: &["padded", "side by side"],
+        floor: 6_000,
+        ..Model::new("pair_beside_single", pair_beside_single)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["saw full", "both pushed"],
+        floor: 17_000,
+        ..Model::new("pair_pair", pair_pair)
     },
     Model {
         aims: &["SQ_CLAIM.rel", "SQ_CLAIM.acq"],
@@ -162,6 +175,67 @@ fn pop_last(order: Order) {
     witness("saw full");
     ring.submit().unwrap();
     log.assert_each_once(if mine { &[1] } else { &[2] });
+}
+
+/// Pops, prepares and pushes an operation of 128 bytes; false if the ring was full.
+fn push_pair(sq: &Sq, user_data: u64) -> bool {
+    let Some(mut slot) = sq.pop128() else {
+        return false;
+    };
+    // SAFETY: a NOP holds no pointer.
+    unsafe { slot.prep_nop128() }.user_data(user_data);
+    slot.push();
+    true
+}
+
+/// One thread takes two slots side by side, the other one. Two slots before the end of a
+/// lap: the pair fits there, or behind padding.
+fn pair_beside_single() {
+    let (ring, kernel, log) = recorded(simulated(4, Claim).sqe_mixed());
+    let (one, two) = (ring.sq(), ring.sq());
+    together(
+        || {
+            assert!(push_pair(&one, 1));
+            one.submit().unwrap();
+        },
+        [Box::new(move || {
+            assert!(push(&two, 2));
+            two.submit().unwrap();
+        })],
+    );
+    ring.submit().unwrap();
+    witness(match kernel.consumed() {
+        3 => "side by side",
+        _ => "padded",
+    });
+    log.assert_each_once(&[1, 2]);
+}
+
+/// Two threads take pairs where there is room for one or both.
+fn pair_pair() {
+    let (ring, _, log) = recorded(simulated(4, Claim).sqe_mixed().counters_at(u32::MAX));
+    let (one, two) = (ring.sq(), ring.sq());
+    let other = loom::thread::spawn(move || {
+        let is_pushed = push_pair(&two, 2);
+        two.submit().unwrap();
+        is_pushed
+    });
+    let mine = push_pair(&one, 1);
+    one.submit().unwrap();
+    let theirs = other.join().unwrap();
+    ring.submit().unwrap();
+    log.assert_each_once(match (mine, theirs) {
+        (true, true) => {
+            witness("both pushed");
+            &[1, 2]
+        }
+        (true, false) => &[1],
+        (false, true) => &[2],
+        (false, false) => panic!("there is room for one"),
+    });
+    if !(mine && theirs) {
+        witness("saw full");
+    }
 }
 
 /// A slot's number, as its Debug form tells it.

@@ -2,6 +2,7 @@
 
 use super::cqe_flags;
 use crate::syscall::Errno;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 /// A completion queue entry, copied out of the ring.
 ///
@@ -30,6 +31,22 @@ impl Cqe {
     #[inline]
     pub fn result(&self) -> Result<u32, Errno> {
         u32::try_from(self.res).map_err(|_| Errno::from_raw(self.res.wrapping_neg()))
+    }
+
+    /// The descriptor that the operation made: of an open, an accept, a socket.
+    ///
+    /// # Errors
+    /// As [`result`](Self::result).
+    ///
+    /// # Safety
+    /// This completes an operation whose result is a new descriptor, not a direct slot's
+    /// index nor a number; and nobody has taken the descriptor from another copy of this
+    /// CQE.
+    pub unsafe fn result_fd(&self) -> Result<OwnedFd, Errno> {
+        let fd = self.result()?.cast_signed();
+        // SAFETY: the caller says that the kernel made it for this operation, and that
+        // nobody else owns it.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
     /// The result as the kernel wrote it: negative for `-errno`. A few operations
@@ -97,6 +114,13 @@ impl Cqe32 {
     #[inline]
     pub fn cqe(&self) -> &Cqe {
         &self.cqe
+    }
+
+    /// Whether a ring of mixed sizes holds it with 32 bytes (`CQE_F_32`, Linux 6.18); on a
+    /// ring with `CQE32` all have them, without the flag.
+    #[inline]
+    pub fn is_big(&self) -> bool {
+        self.cqe.flags & cqe_flags::BIG != 0
     }
 
     /// The second 16 bytes; their meaning is the operation's.
@@ -183,5 +207,8 @@ mod tests {
         assert_eq!(wide.result(), Err(Errno::from_raw(libc::EPERM)));
         assert!(wide.cqe().has_more());
         assert_eq!(wide.extra(), [3, 4]);
+        assert!(!wide.is_big());
+        let cqe = cqe(0, cqe_flags::BIG);
+        assert!(Cqe32 { cqe, extra: [0, 0] }.is_big());
     }
 }

@@ -11,9 +11,9 @@
 
 mod cqe;
 mod flags;
-pub(crate) mod op;
+pub mod op;
 mod op_flags;
-pub(crate) mod register;
+pub mod register;
 mod register_flags;
 mod register_structs;
 mod sqe;

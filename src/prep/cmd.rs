@@ -1,6 +1,7 @@
 //! Commands to a device or a socket.
 
 use super::{Target, Timespec, address};
+use crate::Slot128;
 use crate::abi::{self, Cqe32, Sqe, op, socket_cmd, timestamp};
 use crate::flags::flags;
 use libc::{c_void, sockaddr, socklen_t};
@@ -61,29 +62,6 @@ impl Sqe {
             op_flags: flags.0,
             buf_index: buffer,
             ..file.into().command(op::URING_CMD, command)
-        })
-    }
-
-    /// [`prep_uring_cmd`](Sqe::prep_uring_cmd) for an SQE of 128 bytes, and `EINVAL` for
-    /// others: its command area is 80 bytes.
-    ///
-    /// On a ring with [`sqe128`](crate::Builder::sqe128) the two do the same, and that one
-    /// is older. Linux 6.19; `io_uring_prep_uring_cmd128(3)`.
-    ///
-    /// # Safety
-    /// As for [`prep_uring_cmd`](Sqe::prep_uring_cmd).
-    #[inline]
-    pub unsafe fn prep_uring_cmd128<'fd>(
-        &mut self,
-        command: u32,
-        file: impl Into<Target<'fd>>,
-        flags: UringCmdFlags,
-        buffer: u16,
-    ) -> &mut Sqe {
-        self.reset_to(Sqe {
-            op_flags: flags.0,
-            buf_index: buffer,
-            ..file.into().command(op::URING_CMD128, command)
         })
     }
 
@@ -384,6 +362,30 @@ impl TxTimestamp {
     }
 }
 
+impl<R> Slot128<'_, R> {
+    /// As [`prep_uring_cmd`](Sqe::prep_uring_cmd), with an SQE of 128 bytes: its command area
+    /// is the 80 of [`Slot128::command_mut`].
+    ///
+    /// On a ring with [`sqe128`](crate::Builder::sqe128) the two do the same, and that one
+    /// is older. Linux 6.19; `io_uring_prep_uring_cmd128(3)`.
+    ///
+    /// # Safety
+    /// As for [`prep_uring_cmd`](Sqe::prep_uring_cmd).
+    pub unsafe fn prep_uring_cmd128<'fd>(
+        &mut self,
+        command: u32,
+        file: impl Into<Target<'fd>>,
+        flags: UringCmdFlags,
+        buffer: u16,
+    ) -> &mut Sqe {
+        self.reset_to(Sqe {
+            op_flags: flags.0,
+            buf_index: buffer,
+            ..file.into().command(op::URING_CMD128, command)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,10 +414,6 @@ mod tests {
             // SAFETY: nobody submits this SQE.
             unsafe { sqe.prep_uring_cmd(COUNT, &file, flags, buffer) };
             assert_fields(sqe, &[&[(OPCODE, &[46][..])], &rest[..]].concat());
-            let mut sqe = used();
-            // SAFETY: nobody submits this SQE.
-            unsafe { sqe.prep_uring_cmd128(COUNT, &file, flags, buffer) };
-            assert_fields(sqe, &[&[(OPCODE, &[64][..])], &rest[..]].concat());
         }
     }
 

@@ -65,14 +65,15 @@ impl Sqe {
         self.set(sqe_flags::CQE_SKIP_SUCCESS)
     }
 
-    /// Takes the buffer from a group of provided buffers when the data is there; the
-    /// pointer of the prep is not used and may be null, its length is the most that
-    /// is transferred.
+    /// Takes the buffer from a group of provided buffers; the pointer of the prep is not
+    /// used and may be null, its length is the most that is transferred.
     ///
-    /// For operations that read or receive. It sets `buf_group`, which fixed-buffer
-    /// operations use for their buffer's index: the two exclude each other. The CQE
-    /// names the buffer; an empty or unknown group ends in `ENOBUFS`.
-    /// `IOSQE_BUFFER_SELECT`, Linux 5.7.
+    /// For operations that read, receive or send (`EOPNOTSUPP` for others). It sets
+    /// `buf_group`, which fixed-buffer operations use for their buffer's index: the two
+    /// exclude each other. A CQE that names a buffer has it, whatever its result says; an
+    /// empty group ends in `ENOBUFS`, an unknown one in that or in `ENOENT`.
+    /// `IOSQE_BUFFER_SELECT`, Linux 5.7; `io_uring_register_buf_ring(3)`,
+    /// [`prep_provide_buffers`](Sqe::prep_provide_buffers).
     #[inline(always)]
     pub fn buffer_select(&mut self, group: u16) -> &mut Sqe {
         self.buf_index = group;
@@ -95,7 +96,7 @@ impl Sqe {
     /// let mut sqe = ringway::Sqe::default();
     /// // SAFETY: a NOP names no memory and no file.
     /// unsafe { sqe.prep_nop() };
-    /// // SAFETY: NOP_INJECT_RESULT (Linux 6.6) and the result are plain numbers.
+    /// // SAFETY: NOP_INJECT_RESULT (Linux 6.10) and the result are plain numbers.
     /// let bytes = unsafe { sqe.as_bytes_mut() };
     /// bytes[28..32].copy_from_slice(&1u32.to_ne_bytes());
     /// bytes[24..28].copy_from_slice(&42u32.to_ne_bytes());

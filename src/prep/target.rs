@@ -9,7 +9,8 @@ use crate::abi::{self, Sqe, sqe_flags};
 ///
 /// An index outside the table, or of an empty slot, ends the operation in `EBADF`.
 /// See `io_uring_register(2)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Fixed(pub u32);
 
 /// The file that an operation works on: a descriptor or a [`Fixed`] file.
@@ -100,9 +101,19 @@ impl Direct {
         Self(if index.0 < last { index.0 } else { last } + 1)
     }
 
+    /// As the field takes it in which 0 means no place: one more than the index.
     #[inline(always)]
     pub(super) fn field(self) -> u32 {
         self.0
+    }
+
+    /// As the field takes it that always holds a place: the index.
+    #[inline(always)]
+    pub(super) fn index(self) -> u32 {
+        match self {
+            Self::ALLOC => abi::file_index::ALLOC,
+            Self(field) => field - 1,
+        }
     }
 }
 
@@ -121,6 +132,18 @@ impl Dir<'static> {
         fd: libc::AT_FDCWD,
         lifetime: PhantomData,
     };
+}
+
+impl Dir<'_> {
+    /// The start of every prep that names a directory.
+    #[inline(always)]
+    pub(super) fn sqe(self, opcode: u8) -> Sqe {
+        Sqe {
+            opcode,
+            fd: self.fd,
+            ..Sqe::default()
+        }
+    }
 }
 
 impl<'fd> From<BorrowedFd<'fd>> for Dir<'fd> {

@@ -7,6 +7,8 @@ use std::ptr;
 
 use super::*;
 
+mod rw;
+
 pub(super) const OPCODE: usize = 0;
 pub(super) const FLAGS: usize = 1;
 pub(super) const FD: usize = 4;
@@ -17,6 +19,7 @@ pub(super) const OP_FLAGS: usize = 28;
 pub(super) const USER_DATA: usize = 32;
 pub(super) const BUF_INDEX: usize = 40;
 pub(super) const PERSONALITY: usize = 42;
+pub(super) const FILE_INDEX: usize = 44;
 
 /// An SQE that an earlier operation left with every bit set.
 pub(super) fn used() -> Sqe {
@@ -66,158 +69,6 @@ pub(super) fn null() -> (File, [u8; 4]) {
     let file = File::open("/dev/null").unwrap();
     let fd = file.as_raw_fd().to_ne_bytes();
     (file, fd)
-}
-
-#[test]
-fn nop() {
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_nop() };
-    assert_fields(sqe, &[]);
-}
-
-#[test]
-fn read() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_read(&file, wild(), COUNT, OFFSET) };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[22]),
-            (FD, &fd),
-            (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD as u64)),
-            (LEN, &n32(COUNT)),
-        ],
-    );
-}
-
-#[test]
-fn write() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_write(&file, wild(), COUNT, OFFSET) };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[23]),
-            (FD, &fd),
-            (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD as u64)),
-            (LEN, &n32(COUNT)),
-        ],
-    );
-}
-
-#[test]
-fn readv() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_readv(&file, wild(), COUNT, OFFSET) };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[1]),
-            (FD, &fd),
-            (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD as u64)),
-            (LEN, &n32(COUNT)),
-        ],
-    );
-}
-
-#[test]
-fn writev() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_writev(&file, wild(), COUNT, OFFSET) };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[2]),
-            (FD, &fd),
-            (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD as u64)),
-            (LEN, &n32(COUNT)),
-        ],
-    );
-}
-
-#[test]
-fn readv2() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe {
-        sqe.prep_readv2(
-            &file,
-            wild(),
-            COUNT,
-            OFFSET,
-            RwFlags::HIPRI | RwFlags::NOWAIT,
-        )
-    };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[1]),
-            (FD, &fd),
-            (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD as u64)),
-            (LEN, &n32(COUNT)),
-            (OP_FLAGS, &n32(0x9)),
-        ],
-    );
-}
-
-#[test]
-fn writev2() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe {
-        sqe.prep_writev2(
-            &file,
-            wild(),
-            COUNT,
-            OFFSET,
-            RwFlags::DSYNC | RwFlags::SYNC | RwFlags::APPEND,
-        )
-    };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[2]),
-            (FD, &fd),
-            (OFF, &n64(OFFSET)),
-            (ADDR, &n64(WILD as u64)),
-            (LEN, &n32(COUNT)),
-            (OP_FLAGS, &n32(0x16)),
-        ],
-    );
-}
-
-#[test]
-fn read_at_the_current_position() {
-    let (file, fd) = null();
-    let mut sqe = used();
-    // SAFETY: nobody submits this SQE.
-    unsafe { sqe.prep_read(&file, wild(), COUNT, CURRENT_POSITION) };
-    assert_fields(
-        sqe,
-        &[
-            (OPCODE, &[22]),
-            (FD, &fd),
-            (OFF, &[0xFF; 8]),
-            (ADDR, &n64(WILD as u64)),
-            (LEN, &n32(COUNT)),
-        ],
-    );
 }
 
 #[test]
@@ -306,6 +157,51 @@ fn directories() {
         // SAFETY: nobody submits this SQE.
         unsafe { sqe.prep_openat(dir, ptr::null(), 0, 0) };
         assert_fields(sqe, &[(OPCODE, &[18]), (FD, &fd)]);
+    }
+}
+
+#[test]
+fn places() {
+    // The last index that a table could have; what is above it is no other place.
+    const LAST: u32 = i32::MAX as u32;
+    for (place, field, index) in [
+        (Direct::at(Fixed(0)), 1, 0),
+        (Direct::at(Fixed(6)), 7, 6),
+        (Direct::at(Fixed(LAST - 1)), LAST, LAST - 1),
+        (Direct::at(Fixed(LAST)), LAST + 1, LAST),
+        (Direct::at(Fixed(u32::MAX - 1)), LAST + 1, LAST),
+        (Direct::at(Fixed(u32::MAX)), LAST + 1, LAST),
+        (Direct::ALLOC, u32::MAX, u32::MAX),
+    ] {
+        let mut sqe = used();
+        // SAFETY: nobody submits this SQE.
+        unsafe { sqe.prep_open_direct(ptr::null(), 0, 0, place) };
+        let fields: Fields = &[
+            (OPCODE, &[18]),
+            (FD, &n32(-100i32 as u32)),
+            (FILE_INDEX, &n32(field)),
+        ];
+        assert_fields(sqe, fields);
+
+        let mut sqe = used();
+        // SAFETY: nobody submits this SQE.
+        unsafe { sqe.prep_files_update(ptr::null_mut(), 0, place) };
+        let fields: Fields = &[
+            (OPCODE, &[20]),
+            (FD, &n32(u32::MAX)),
+            (OFF, &n64(index.into())),
+        ];
+        assert_fields(sqe, fields);
+    }
+}
+
+#[test]
+fn close_of_a_place() {
+    for (index, field) in [(0, 1), (6, 7), (u32::MAX, 1 << 31)] {
+        let mut sqe = used();
+        // SAFETY: nobody submits this SQE.
+        unsafe { sqe.prep_close_direct(Fixed(index)) };
+        assert_fields(sqe, &[(OPCODE, &[19]), (FILE_INDEX, &n32(field))]);
     }
 }
 

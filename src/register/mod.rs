@@ -27,8 +27,40 @@ use crate::ring::{Disabled, Local, Ring};
 use crate::setup::RingFd;
 use crate::syscall::Errno;
 
+mod bpf;
+mod buf_ring;
+mod buffers;
+mod cancel;
+mod clock;
+mod eventfd;
 mod files;
+mod iowq;
+mod msg;
+mod napi;
 mod personality;
+mod query;
+mod region;
+mod resource;
+mod restrictions;
+mod ring_fd;
+mod zcrx;
+
+/// What a registration is called in restrictions, and by [`Registrar::register`].
+pub use crate::abi::register as opcode;
+pub use bpf::{BpfFilter, BpfFlags, register_bpf_filter_task};
+pub use buf_ring::{BufRing, BufRingFlags};
+pub use buffers::{CloneFlags, CloneSource};
+pub use cancel::CancelBy;
+pub use clock::Clock;
+pub use files::FilePlace;
+pub use iowq::MaxWorkers;
+pub use msg::{register_sync_msg, register_sync_msg_cqe_flags};
+pub use napi::{Napi, NapiTracking};
+pub use query::{Query, QueryOpcodes, QueryRings, QueryZcrx, register_query};
+pub use region::{Region, RegionFlags, WaitMemory};
+pub use restrictions::{Restriction, SqeFlags, register_restrictions_task};
+pub use ring_fd::RegisteredRing;
+pub use zcrx::{Ifq, RefillRing, Zcrx, ZcrxArea, ZcrxChunk};
 
 /// Registers with one ring: [`Ring::registrar`], [`Local::registrar`],
 /// [`Disabled::registrar`].

@@ -83,12 +83,6 @@ impl Core {
         }
     }
 
-    /// As `wake`, without the submission queue.
-    #[cfg(not(ringway_loom))]
-    pub(super) fn post(&self, user_data: u64) -> Result<(), EnterError> {
-        self.kernel.post(user_data).map_err(EnterError::of)
-    }
-
     fn wake_by_nop(&self, user_data: u64) -> Result<(), EnterError> {
         // Two attempts: a ring that is full of pushed operations has room after a submit.
         for _ in 0..2 {

@@ -4,7 +4,7 @@
 use super::edges;
 use super::view::CqView;
 use crate::abi::{Cqe, Cqe32, cqe_flags};
-use crate::mapping::CqeSize;
+use crate::mapping::EntrySize;
 use crate::sync::{Mark, ReadMarks, reached};
 
 pub(crate) struct CqQueue {
@@ -55,7 +55,7 @@ impl CqQueue {
     /// Moves up to `out.len()` CQEs out of the ring, oldest first.
     #[inline]
     pub(crate) fn pop_batch(&self, out: &mut [Cqe]) -> usize {
-        if self.view.size() != CqeSize::Small {
+        if self.view.size() != EntrySize::Small {
             return self.pop_sized(out.len(), |i, cqe, _| out[i] = cqe);
         }
         loop {
@@ -74,8 +74,20 @@ impl CqQueue {
 
     pub(crate) fn pop_big(&self) -> Option<Cqe32> {
         let mut one = None;
-        self.pop_sized(1, |_, cqe, extra| one = Some(Cqe32 { cqe, extra }));
-        one
+        let count = self.pop_sized(1, |_, cqe, extra| one = Some(Cqe32 { cqe, extra }));
+        // Something may have been read, and lost to another reaper.
+        one.filter(|_| count == 1 || edges::broken("STALE_READ_KEPT"))
+    }
+
+    /// Steps over padding; true if there is nothing behind it yet.
+    #[cold]
+    pub(crate) fn skip_padding(&self) -> bool {
+        if self.view.size() != EntrySize::Mixed || edges::broken("PADDING_IS_ALL") {
+            return false;
+        }
+        let ready = self.ready();
+        self.pop_sized(0, |_, _, _| ());
+        ready > 0 && self.is_empty()
     }
 
     /// CQEs of whatever size, one look at each: steps over padding, never ends inside a CQE.
@@ -86,14 +98,18 @@ impl CqQueue {
             let (head, filled) = self.filled();
             let mark = self.marks.begin();
             let (mut slots, mut count) = (0, 0);
-            while slots < filled && count < max {
+            while slots < filled {
                 let slot = self.view.slot_of(head.wrapping_add(slots));
                 let cqe = self.view.read(slot);
-                let is_mixed = self.view.size() == CqeSize::Mixed;
-                slots += 1 + u32::from(is_mixed && cqe.flags & cqe_flags::BIG != 0);
+                let is_mixed = self.view.size() == EntrySize::Mixed;
                 if is_mixed && cqe.flags & cqe_flags::SKIP != 0 {
+                    slots += 1;
                     continue;
                 }
+                if count == max {
+                    break;
+                }
+                slots += 1 + u32::from(is_mixed && cqe.flags & cqe_flags::BIG != 0);
                 put(count, cqe, self.view.read_extra(slot, cqe));
                 count += 1;
             }

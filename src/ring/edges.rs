@@ -175,6 +175,15 @@ pub(crate) mod weaken {
             "LAP_UNCHECKED",
             "distance over the ring's size looked at again -> used",
         ),
+        (
+            "STALE_READ_KEPT",
+            "big CQE read before a lost CAS dropped -> returned",
+        ),
+        ("STRADDLE", "last slot padded before a pair -> part of it"),
+        (
+            "PADDING_IS_ALL",
+            "padding alone looked behind -> taken for empty",
+        ),
         ("NO_GAP_MARK", "gap marked as wanted -> left"),
         ("NO_BATON", "leader wakes a follower -> leaves"),
         ("LEAVE_WOKEN", "woken follower tries to lead -> leaves"),

@@ -1,10 +1,13 @@
 //! The shared ring and its two handles.
 
+use super::kernel::By;
 use super::{Batch, Core, EnterError, Slot, Waited};
 use crate::abi::{Cqe, Cqe32};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+#[cfg(not(ringway_loom))]
+use std::time::Instant;
 
 /// A ring that any number of threads share without a lock.
 ///
@@ -95,7 +98,7 @@ impl fmt::Debug for Ring {
 /// Every method may be called from any thread at any time.
 #[derive(Clone)]
 pub struct Sq {
-    core: Arc<Core>,
+    pub(super) core: Arc<Core>,
 }
 
 impl Sq {
@@ -154,13 +157,14 @@ impl Sq {
     /// Submits, and on an SQPOLL ring whose queue is full sleeps until the kernel's SQ
     /// thread has taken something from it (elsewhere the submit makes the room). Call it
     /// when [`Sq::pop`] gave nothing, then pop again; neither slots that other threads own
-    /// and have not pushed are waited for, nor a thread that is submitting.
+    /// and have not pushed are waited for, nor a thread that is submitting, and a signal or
+    /// the end of another ring that this thread has used ends the wait early.
     ///
     /// # Errors
     ///
     /// As [`Sq::submit`].
     pub fn wait_for_space(&self) -> Result<(), EnterError> {
-        self.core.wait_for_space()
+        self.core.wait_for_space(By::Ring)
     }
 
     /// The number of SQEs.
@@ -229,7 +233,25 @@ impl Cq {
     /// See [`EnterError`]. When nothing lies ready, also what kept an earlier submit from
     /// submitting and this call as well.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited, EnterError> {
-        self.core.wait(timeout, || ()).map(|(waited, ())| waited)
+        self.core
+            .wait(By::Ring, timeout, || ())
+            .map(|(waited, ())| waited)
+    }
+
+    /// As [`Cq::wait`], until this moment. One in the past waits for nothing.
+    ///
+    /// This and a timeout are all that a wait of a shared ring may be told. What a local
+    /// ring has besides ([`Wait`](crate::Wait)) would not hold for every waiting thread: one
+    /// waits in the kernel, the others sleep on a futex, which knows neither signal masks nor
+    /// CLOCK_BOOTTIME; and where threads wait for more than one completion, or for different
+    /// numbers, the kernel loses wake-ups, so there is no number and no least wait.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cq::wait`].
+    #[cfg(not(ringway_loom))]
+    pub fn wait_until(&self, moment: Instant) -> Result<Waited, EnterError> {
+        self.wait(Some(moment.saturating_duration_since(Instant::now())))
     }
 
     /// The next completion, waited for; `None` when the timeout has passed (`None` as the
@@ -243,7 +265,7 @@ impl Cq {
     ///
     /// As [`Cq::wait`].
     pub fn wait_one(&self, timeout: Option<Duration>) -> Result<Option<Cqe>, EnterError> {
-        self.core.wait_one(timeout)
+        self.core.wait_one(By::Ring, timeout)
     }
 
     /// Waits as [`Cq::wait`], reaps as [`Cq::reap_batch`], then lets the next thread
@@ -259,7 +281,7 @@ impl Cq {
         timeout: Option<Duration>,
     ) -> Result<usize, EnterError> {
         self.core
-            .wait(timeout, || self.core.reap_batch(out))
+            .wait(By::Ring, timeout, || self.core.reap_batch(out))
             .map(|(_, count)| count)
     }
 

@@ -3,12 +3,28 @@
 use crate::syscall::Errno;
 #[cfg(not(ringway_loom))]
 use crate::{
-    abi::{self, enter, op, register},
+    abi::{self, enter, msg_ring, op, register},
     mapping::Mapping,
-    setup::RingFd,
+    setup::{RegisteredIndex, RingFd},
     syscall,
 };
 use std::time::Duration;
+#[cfg(not(ringway_loom))]
+use std::{
+    ffi::c_void,
+    os::fd::{AsRawFd, BorrowedFd},
+};
+
+/// By which name a ring is entered.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum By {
+    /// Its own.
+    #[default]
+    Ring,
+    /// An index of the calling thread's.
+    #[cfg(not(ringway_loom))]
+    Index(i32),
+}
 
 /// What `io_uring_enter(2)` is asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +37,9 @@ pub(crate) struct Enter {
     pub(crate) flags: u32,
     /// How long to wait; `None` is without limit.
     pub(crate) timeout: Option<Duration>,
+    /// A simulated ring has no name.
+    #[cfg_attr(ringway_loom, allow(dead_code))]
+    pub(crate) by: By,
 }
 
 /// The other side of a simulated ring.
@@ -34,8 +53,12 @@ pub(crate) trait Simulated: Send + Sync {
 #[cfg(not(ringway_loom))]
 pub(crate) struct Real {
     /// What the views point into.
-    pub(super) _mapping: Mapping,
+    pub(super) mapping: Mapping,
     pub(super) fd: RingFd,
+    /// What `fd` says to enter by.
+    enter_fd: i32,
+    /// Set in each enter.
+    enter_flags: u32,
 }
 
 pub(crate) enum Kernel {
@@ -50,7 +73,7 @@ impl Kernel {
     pub(crate) fn enter(&self, enter: Enter) -> Result<u32, Errno> {
         match self {
             #[cfg(not(ringway_loom))]
-            Kernel::Real(real) => enter_real(&real.fd, enter),
+            Kernel::Real(real) => real.enter(enter),
             #[cfg(any(feature = "sim", ringway_loom))]
             Kernel::Simulated(kernel) => kernel.enter(enter),
         }
@@ -60,7 +83,10 @@ impl Kernel {
     pub(crate) fn post(&self, user_data: u64) -> Result<(), Errno> {
         match self {
             #[cfg(not(ringway_loom))]
-            Kernel::Real(real) => post_real(&real.fd, user_data),
+            Kernel::Real(real) => match real.fd.borrow() {
+                Some(fd) => post(fd, user_data),
+                None => Err(Errno::from_raw(libc::EBADF)),
+            },
             #[cfg(any(feature = "sim", ringway_loom))]
             Kernel::Simulated(kernel) => kernel.post(user_data),
         }
@@ -68,59 +94,104 @@ impl Kernel {
 }
 
 #[cfg(not(ringway_loom))]
-#[inline(always)]
-fn enter_real(fd: &RingFd, request: Enter) -> Result<u32, Errno> {
-    let Enter {
-        to_submit,
-        min_complete,
-        flags,
-        timeout,
-    } = request;
-    let flags = flags | fd.enter_flag();
-    let Some(timeout) = timeout else {
-        // SAFETY: without EXT_ARG the kernel reads no argument; what the SQEs point to
-        // was promised by the prep functions.
-        return unsafe {
-            syscall::io_uring_enter(
-                fd.raw(),
-                to_submit,
-                min_complete,
-                flags,
-                std::ptr::null(),
-                0,
-            )
-        };
-    };
-    let timeout = abi::Timespec::from(timeout);
-    let argument = abi::GetEventsArg {
-        ts: &raw const timeout as u64,
-        ..Default::default()
-    };
-    // SAFETY: the argument and the timeout it points to outlive the call, and the
-    // size is theirs.
-    unsafe {
-        syscall::io_uring_enter(
-            fd.raw(),
-            to_submit,
-            min_complete,
-            flags | enter::EXT_ARG,
-            (&raw const argument).cast(),
-            size_of_val(&argument),
-        )
+impl Real {
+    /// `flags` are set in each enter.
+    pub(super) fn new(mapping: Mapping, fd: RingFd, flags: u32) -> Self {
+        let (enter_fd, by_index) = fd.to_enter();
+        Self {
+            mapping,
+            fd,
+            enter_fd,
+            enter_flags: flags | by_index,
+        }
     }
+
+    #[inline(always)]
+    fn enter(&self, request: Enter) -> Result<u32, Errno> {
+        let Some(timeout) = request.timeout else {
+            // SAFETY: without EXT_ARG the kernel reads no argument.
+            return unsafe { self.enter_with(request, std::ptr::null(), 0) };
+        };
+        let timeout = abi::Timespec::from(timeout);
+        let argument = abi::GetEventsArg {
+            ts: &raw const timeout as u64,
+            ..Default::default()
+        };
+        let request = Enter {
+            flags: request.flags | enter::EXT_ARG,
+            ..request
+        };
+        // SAFETY: the argument and the timeout it points to outlive the call, and the
+        // size is theirs.
+        unsafe {
+            self.enter_with(
+                request,
+                (&raw const argument).cast(),
+                size_of_val(&argument),
+            )
+        }
+    }
+
+    /// Enters with an argument; the request's own timeout is not looked at.
+    ///
+    /// # Safety
+    ///
+    /// `argument` and `size` are what the request's flags say they are, and what it points
+    /// to is valid for reads during the call. What the SQEs point to was promised by the
+    /// prep functions.
+    #[inline(always)]
+    pub(super) unsafe fn enter_with(
+        &self,
+        request: Enter,
+        argument: *const c_void,
+        size: usize,
+    ) -> Result<u32, Errno> {
+        let (fd, flags) = match request.by {
+            By::Ring => (self.enter_fd, self.enter_flags),
+            By::Index(index) => (index, self.enter_flags | enter::REGISTERED_RING),
+        };
+        // SAFETY: the caller's promise, passed on.
+        unsafe {
+            syscall::io_uring_enter(
+                fd,
+                request.to_submit,
+                request.min_complete,
+                request.flags | flags,
+                argument,
+                size,
+            )
+        }
+    }
+}
+
+#[cfg(not(ringway_loom))]
+impl From<&RegisteredIndex> for By {
+    fn from(index: &RegisteredIndex) -> Self {
+        Self::Index(index.to_enter().0)
+    }
+}
+
+#[cfg(not(ringway_loom))]
+pub(super) fn post(ring: BorrowedFd<'_>, user_data: u64) -> Result<(), Errno> {
+    message(ring, 0, user_data, 0)
 }
 
 /// `IORING_REGISTER_SEND_MSG_RING`, Linux 6.13: a message from no ring to this one.
 #[cfg(not(ringway_loom))]
-fn post_real(fd: &RingFd, user_data: u64) -> Result<(), Errno> {
-    let RingFd::Owned(_) = fd else {
-        return Err(Errno::from_raw(libc::EBADF));
-    };
+pub(crate) fn message(
+    ring: BorrowedFd<'_>,
+    len: u32,
+    user_data: u64,
+    cqe_flags: u32,
+) -> Result<(), Errno> {
     // MSG_RING: `off` becomes the CQE's user_data and `len` its result.
     let mut message = abi::Sqe {
         opcode: op::MSG_RING,
-        fd: fd.raw(),
+        fd: ring.as_raw_fd(),
         off: user_data,
+        len,
+        op_flags: msg_ring::FLAGS_PASS,
+        file_index: cqe_flags,
         ..Default::default()
     };
     // SAFETY: the kernel copies one SQE from the pointer during the call.

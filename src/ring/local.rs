@@ -1,13 +1,15 @@
 //! The ring of one thread, and the ring that is not running yet.
 
-use super::kernel::Enter;
+use super::kernel::{self, By, Enter, Kernel, Real};
+use super::wait_args::Wait;
+use super::wait_table::WaitTable;
 use super::{Batch, Core, EnterError, Ring, Slot, Waited};
 use crate::abi::{Cqe, Cqe32, enter, register};
 use crate::setup::{Features, Mode, Opened, Probe, SetupError};
-use crate::syscall::{self, Errno};
+use crate::syscall::Errno;
 use std::fmt;
 use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,14 +31,18 @@ use std::time::Duration;
 /// Dropping it closes the ring, which does not wait for operations in flight; see
 /// [`Ring`].
 pub struct Local {
+    /// This handle's alone, so that an index of the thread's is given back on it.
     pub(crate) core: Arc<Core>,
+    /// After the ring that reads it.
+    pub(super) waits: Option<WaitTable>,
     thread: PhantomData<*mut ()>,
 }
 
 impl Local {
-    pub(super) fn new(core: Core) -> Self {
+    pub(super) fn new(core: Core, waits: Option<WaitTable>) -> Self {
         Self {
             core: Arc::new(core),
+            waits,
             thread: PhantomData,
         }
     }
@@ -66,7 +72,7 @@ impl Local {
     #[inline]
     pub fn submit(&self) -> Result<(), EnterError> {
         self.core.check_poison()?;
-        self.core.pass()
+        self.core.pass(By::Ring)
     }
 
     /// Submits, and on an SQPOLL ring whose queue is full sleeps until there is room; see
@@ -76,7 +82,7 @@ impl Local {
     ///
     /// As [`Local::submit`].
     pub fn wait_for_space(&self) -> Result<(), EnterError> {
-        self.core.wait_for_space()
+        self.core.wait_for_space(By::Ring)
     }
 
     /// Gives everything pushed to the kernel and waits for `want` completions, in one
@@ -93,6 +99,51 @@ impl Local {
         want: u32,
         timeout: Option<Duration>,
     ) -> Result<Waited, EnterError> {
+        self.submit_and_wait_with(want, Wait::of(timeout))
+    }
+
+    /// As [`Local::submit_and_wait`], with everything that a wait may be told. What ended
+    /// the wait is known only if there was nothing to submit: reap, and wait again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Local::submit`]; [`EnterError::Kernel`] with EINVAL, and nothing submitted, for
+    /// what is newer than the kernel: see [`Wait`].
+    pub fn submit_and_wait_with(&self, want: u32, wait: Wait) -> Result<Waited, EnterError> {
+        self.check(&wait)?;
+        self.enter_to_submit(want, |real, request| wait.enter(real, request))
+    }
+
+    /// Waits for `want` completions, and for no other end than the wait says. Returns at
+    /// once when as many lie ready; on a ring of mixed CQEs it is slots of 16 bytes that
+    /// are counted, by the kernel as well. `want` is cut to the CQ's size by the kernel; 0
+    /// does not wait, and runs what the kernel has deferred to this thread.
+    ///
+    /// # Errors
+    ///
+    /// See [`EnterError`]; [`EnterError::Kernel`] with EINVAL for what is newer than the
+    /// kernel: see [`Wait`].
+    pub fn wait_with(&self, want: u32, wait: Wait) -> Result<Waited, EnterError> {
+        self.check(&wait)?;
+        self.enter_to_wait(want, |real, request| wait.enter(real, request))
+    }
+
+    /// Before Linux 6.12 the kernel refuses a least wait, but only when there is nothing to
+    /// submit.
+    fn check(&self, wait: &Wait) -> Result<(), EnterError> {
+        match wait.has_min_wait() && !self.features().min_timeout() {
+            true => Err(EnterError::Kernel(Errno::from_raw(libc::EINVAL))),
+            false => Ok(()),
+        }
+    }
+
+    /// Submits everything and waits for `want` completions, entering with what `enter`
+    /// adds.
+    pub(super) fn enter_to_submit(
+        &self,
+        want: u32,
+        enter: impl FnOnce(&Real, Enter) -> Result<u32, Errno>,
+    ) -> Result<Waited, EnterError> {
         let core = &*self.core;
         core.check_poison()?;
         let tail = core.sq.publish();
@@ -101,16 +152,45 @@ impl Local {
             to_submit: tail.wrapping_sub(core.sq.view.head_hint()),
             min_complete: want,
             flags: enter::GETEVENTS,
-            timeout,
+            ..Enter::default()
         };
         if core.is_sqpoll {
             request.flags |= core.wakeup_flag();
         }
-        match core.enter_or_time_out(request)? {
+        match core.waited(enter(self.real()?, request))? {
             Waited::Maybe if !core.is_sqpoll && core.sq.view.head_hint() != tail => {
                 Err(EnterError::Busy)
             }
             waited => Ok(waited),
+        }
+    }
+
+    /// As `enter_to_submit`, but submits only what an earlier submit had to leave behind.
+    pub(super) fn enter_to_wait(
+        &self,
+        want: u32,
+        enter: impl FnOnce(&Real, Enter) -> Result<u32, Errno>,
+    ) -> Result<Waited, EnterError> {
+        let core = &*self.core;
+        if want != 0 && core.cq.ready() >= want {
+            return Ok(Waited::Maybe);
+        }
+        core.submit_owed(By::Ring)?;
+        core.check_poison()?;
+        let request = Enter {
+            min_complete: want,
+            flags: enter::GETEVENTS,
+            ..Enter::default()
+        };
+        core.waited(enter(self.real()?, request))
+    }
+
+    fn real(&self) -> Result<&Real, EnterError> {
+        match &self.core.kernel {
+            Kernel::Real(real) => Ok(real),
+            // There is no simulated local ring.
+            #[cfg(feature = "sim")]
+            Kernel::Simulated(_) => Err(EnterError::Kernel(Errno::from_raw(libc::ENXIO))),
         }
     }
 
@@ -121,7 +201,9 @@ impl Local {
     ///
     /// See [`EnterError`].
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited, EnterError> {
-        self.core.wait(timeout, || ()).map(|(waited, ())| waited)
+        self.core
+            .wait(By::Ring, timeout, || ())
+            .map(|(waited, ())| waited)
     }
 
     /// Waits as [`Local::wait`], then reaps as [`Local::reap_batch`]. 0 if nothing came.
@@ -135,7 +217,9 @@ impl Local {
         timeout: Option<Duration>,
     ) -> Result<usize, EnterError> {
         let reap = || self.core.reap_batch(out);
-        self.core.wait(timeout, reap).map(|(_, count)| count)
+        self.core
+            .wait(By::Ring, timeout, reap)
+            .map(|(_, count)| count)
     }
 
     /// The next completion, waited for; see [`Cq::wait_one`](super::Cq::wait_one).
@@ -144,7 +228,7 @@ impl Local {
     ///
     /// As [`Local::wait`].
     pub fn wait_one(&self, timeout: Option<Duration>) -> Result<Option<Cqe>, EnterError> {
-        self.core.wait_one(timeout)
+        self.core.wait_one(By::Ring, timeout)
     }
 
     /// The oldest completion, or `None` when there is none. Never blocks.
@@ -168,8 +252,8 @@ impl Local {
     /// A handle by which any thread makes this one's wait return; `None` for a ring that
     /// has no descriptor (REGISTERED_FD_ONLY), which other threads cannot name.
     pub fn waker(&self) -> Option<Waker> {
-        let core = self.core.clone();
-        self.fd().map(|_| Waker { core })
+        let fd = self.core.ring_fd()?.shared()?.clone();
+        Some(Waker { fd })
     }
 
     /// Entries of the submission queue.
@@ -233,9 +317,12 @@ impl fmt::Debug for Local {
 }
 
 /// Wakes the thread of a [`Local`] ring, from any thread.
+///
+/// It has the ring's descriptor and nothing else: not the memory, nor an index that the
+/// ring's thread enters by. The ring stays open as long as it has wakers.
 #[derive(Clone)]
 pub struct Waker {
-    core: Arc<Core>,
+    fd: Arc<OwnedFd>,
 }
 
 impl Waker {
@@ -246,7 +333,7 @@ impl Waker {
     /// [`EnterError::Kernel`] with EINVAL before Linux 6.13; [`EnterError::Busy`] when the
     /// kernel has no memory.
     pub fn wake(&self, user_data: u64) -> Result<(), EnterError> {
-        self.core.post(user_data)
+        kernel::post(self.fd.as_fd(), user_data).map_err(EnterError::of)
     }
 }
 
@@ -261,11 +348,13 @@ impl fmt::Debug for Waker {
 #[must_use = "a disabled ring does nothing until it is enabled"]
 pub struct Disabled {
     pub(crate) opened: Opened,
+    pub(crate) waits: Option<WaitTable>,
 }
 
 impl Disabled {
     pub(super) fn new(opened: Opened) -> Self {
-        Self { opened }
+        let waits = None;
+        Self { opened, waits }
     }
 
     /// Starts the ring as one that threads share.
@@ -276,7 +365,7 @@ impl Disabled {
     /// have; otherwise what `IORING_REGISTER_ENABLE_RINGS` says.
     pub fn enable(self) -> Result<Ring, SetupError> {
         self.opened.check(Mode::Shared)?;
-        self.start().map(Ring::new)
+        start(self.opened).map(Ring::new)
     }
 
     /// Starts the ring as the calling thread's own: with SINGLE_ISSUER, that thread is
@@ -284,24 +373,22 @@ impl Disabled {
     ///
     /// # Errors
     ///
-    /// What `IORING_REGISTER_ENABLE_RINGS` says.
+    /// What `IORING_REGISTER_ENABLE_RINGS` says;
+    /// [`RegisteredRingsFull`](SetupError::RegisteredRingsFull) and
+    /// [`RegisterRingFd`](SetupError::RegisterRingFd) if it was built to be entered by an
+    /// index.
     pub fn enable_local(self) -> Result<Local, SetupError> {
-        self.start().map(Local::new)
+        // Before restrictions come into force, which may forbid it.
+        let core = start(self.opened.on_its_thread()?)?;
+        Ok(Local::new(core, self.waits))
     }
+}
 
-    fn start(self) -> Result<Core, SetupError> {
-        // SAFETY: ENABLE_RINGS takes no argument.
-        unsafe {
-            syscall::io_uring_register(
-                self.opened.fd.raw(),
-                register::ENABLE_RINGS,
-                std::ptr::null_mut(),
-                0,
-            )
-        }
-        .map_err(SetupError::Enable)?;
-        Ok(Core::open(self.opened))
-    }
+fn start(opened: Opened) -> Result<Core, SetupError> {
+    // SAFETY: ENABLE_RINGS takes no argument.
+    let enabled = unsafe { (opened.fd).register(register::ENABLE_RINGS, std::ptr::null_mut(), 0) };
+    enabled.map_err(SetupError::Enable)?;
+    Ok(Core::open(opened))
 }
 
 impl fmt::Debug for Disabled {

@@ -52,6 +52,9 @@
 //! - **S7** The tail only grows: it is moved by CAS from where the walk began. (A walk
 //!   that stands still between its start and its CAS for exactly a multiple of 2^32
 //!   publications is not told from one that does not.)
+//! - **S8** Mixed sizes, claim order only: 128 bytes are two neighbours, claimed and stamped
+//!   as one batch. The last slot has no neighbour: a claim of two that meets it takes it
+//!   alone, and makes it a NOP without a CQE.
 //!
 //! ## Entering: E
 //!
@@ -76,6 +79,8 @@
 //!   exactly a multiple of 2^32 completions is not told from one that does not.)
 //! - **C3** A reaper that stalls holds up nobody.
 //! - **C4** Empty, and CQ_OVERFLOW or TASKRUN set, means: enter with GETEVENTS, look again.
+//! - **C5** Mixed sizes: a reaper takes both slots of a big CQE or neither, and steps over
+//!   padding. Padding can be all that a flush brings: then it is taken, and flushed again.
 //!
 //! ## Waiting: W
 //!
@@ -86,6 +91,16 @@
 //! - **W3** A follower sleeps only while the word says that somebody leads.
 //! - **W4** A wait says "maybe". A leader that is told that a completion is lost tells the
 //!   next: the kernel says it once.
+//!
+//! ## Resizing: R
+//!
+//! - **R1** Only a local ring with DEFER_TASKRUN is resized: the kernel is at its rings only
+//!   during a call of its thread. Between two calls both sides are that thread's.
+//! - **R2** What is pushed is taken out of the old queue in its order, and pushed into one
+//!   that begins empty: this once, the tail goes back, to the head. CQEs go where their
+//!   counters say.
+//! - **R3** A slot that was claimed and not pushed has no place in the new queue. Borrows
+//!   keep slots from being there; a forgotten one is found by its claim, and refuses.
 
 mod core;
 mod cq;
@@ -97,18 +112,34 @@ mod kernel;
 mod local;
 #[cfg(not(ringway_loom))]
 mod open;
+#[cfg(not(ringway_loom))]
+mod resize;
 mod slot;
+mod slot128;
 mod sq;
 mod submit;
 mod view;
 mod wait;
+#[cfg(not(ringway_loom))]
+mod wait_args;
+#[cfg(not(ringway_loom))]
+mod wait_table;
 
 pub(crate) use core::Core;
 pub use handles::{Cq, Ring, Sq};
+#[cfg(not(ringway_loom))]
+pub(crate) use kernel::message;
 #[cfg(any(feature = "sim", ringway_loom))]
 pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
 pub use local::{Disabled, Local, Waker};
+#[cfg(not(ringway_loom))]
+pub use resize::ResizeError;
 pub use slot::{Batch, Slot, SqesMut};
+pub use slot128::Slot128;
 pub use submit::EnterError;
 pub use wait::Waited;
+#[cfg(not(ringway_loom))]
+pub use wait_args::Wait;
+#[cfg(not(ringway_loom))]
+pub(crate) use wait_table::WaitTable;

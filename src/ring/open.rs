@@ -2,6 +2,7 @@
 
 use super::kernel::{Kernel, Real};
 use super::local::{Disabled, Local};
+use super::view::CqView;
 use super::{Core, Ring};
 use crate::setup::{Builder, Features, Mode, Opened, Probe, RingFd, SetupError};
 use crate::sync::ReadMarks;
@@ -27,9 +28,8 @@ impl Builder<'_> {
     ///
     /// As [`Builder::build`].
     pub fn build_local(self) -> Result<Local, SetupError> {
-        self.open(Mode::Local, false)
-            .map(Core::open)
-            .map(Local::new)
+        let opened = self.open(Mode::Local, false)?.on_its_thread()?;
+        Ok(Local::new(Core::open(opened), None))
     }
 
     /// Makes a ring that does not run before it is enabled (R_DISABLED, Linux 5.10), by
@@ -83,13 +83,12 @@ impl Core {
             mapping,
             params,
             order,
+            enter_flags,
+            ..
         } = opened;
         let pointers = mapping.pointers();
         let marks = ReadMarks::new(pointers.cq_entries);
-        let kernel = Kernel::Real(Real {
-            _mapping: mapping,
-            fd,
-        });
+        let kernel = Kernel::Real(Real::new(mapping, fd, enter_flags));
         // SAFETY: the core holds the mapping; it was made for this ring and this core.
         unsafe { Core::new(kernel, pointers, params, order, marks) }
     }
@@ -105,6 +104,11 @@ impl Core {
 
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         self.ring_fd().and_then(RingFd::borrow)
+    }
+
+    /// The completion side, for what is neither reaping nor waiting.
+    pub(crate) fn cq_view(&self) -> &CqView {
+        &self.cq.view
     }
 
     /// `None` for a simulated ring.

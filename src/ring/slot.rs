@@ -70,7 +70,7 @@ impl<'r, R> Slot<'r, R> {
     #[cfg(not(ringway_loom))]
     pub unsafe fn command_mut(&mut self) -> &mut [u8] {
         // SAFETY: the slot is ours, and `&mut self` keeps other references away.
-        unsafe { self.batch.core.sq.view.command(self.batch.claim.slot) }
+        unsafe { self.batch.command(self.batch.core.sq.view.sqes().are_big()) }
     }
 }
 
@@ -125,6 +125,27 @@ impl<'r, R> Batch<'r, R> {
             claim,
             stale: claim.len,
         }
+    }
+
+    /// A batch whose SQEs have been written.
+    pub(super) fn prepared(core: &'r Core, claim: Claim) -> Self {
+        Self {
+            core,
+            ring: PhantomData,
+            claim,
+            stale: 0,
+        }
+    }
+
+    /// The command area of the first SQE.
+    ///
+    /// # Safety
+    ///
+    /// As for `SqView::command`.
+    #[cfg(not(ringway_loom))]
+    pub(super) unsafe fn command(&mut self, is_big: bool) -> &mut [u8] {
+        // SAFETY: the batch owns the slot; the rest is the caller's promise.
+        unsafe { self.core.sq.view.command(self.claim.slot, is_big) }
     }
 
     #[cold]

@@ -82,7 +82,7 @@ impl SqQueue {
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Claim> {
         let mut slot = 0;
-        let position = self.claim(1, |at| slot = self.slot_at(at))?;
+        let position = self.claim(|_| 1, |at| slot = self.slot_at(at))?;
         Some(Claim {
             position,
             slot,
@@ -98,13 +98,30 @@ impl SqQueue {
         if self.order == Order::Any {
             return self.pop_batch_any(len);
         }
-        let position = self.claim(len, |_| ())?;
-        let slot = self.view.cell(position);
-        Some(Claim {
+        let position = self.claim(|_| len, |_| ())?;
+        Some(self.in_claim_order(position, len))
+    }
+
+    fn in_claim_order(&self, position: u64, len: u32) -> Claim {
+        Claim {
             position,
-            slot,
+            slot: self.view.cell(position),
             len,
-        })
+        }
+    }
+
+    /// Claims two neighbours; of the last slot of the ring, which has none, that slot
+    /// alone. Claim order only.
+    pub(crate) fn pop_pair(&self) -> Option<Claim> {
+        let len = |at| {
+            if self.view.cell(at) == self.view.mask() && !edges::broken("STRADDLE") {
+                1
+            } else {
+                2
+            }
+        };
+        let position = self.claim(len, |_| ())?;
+        Some(self.in_claim_order(position, len(position)))
     }
 
     #[inline(never)]
@@ -119,11 +136,14 @@ impl SqQueue {
 
     fn pop_any(&self, slots: &mut [MaybeUninit<u32>]) -> Option<Claim> {
         let len = slots.len() as u32;
-        let position = self.claim(len, |at| {
-            for (i, slot) in slots.iter_mut().enumerate() {
-                slot.write(self.slot_at(at.wrapping_add(i as u64)));
-            }
-        })?;
+        let position = self.claim(
+            |_| len,
+            |at| {
+                for (i, slot) in slots.iter_mut().enumerate() {
+                    slot.write(self.slot_at(at.wrapping_add(i as u64)));
+                }
+            },
+        )?;
         // SAFETY: a claim that succeeded has run the closure, which wrote each.
         let slots = unsafe { &*(std::ptr::from_ref(slots) as *const [u32]) };
         for pair in slots.windows(2) {
@@ -163,12 +183,14 @@ impl SqQueue {
         }
     }
 
-    /// Claims `len` positions; `read` looks at their cells before the claim.
+    /// Claims as many positions as `len` says from the first of them; `read` looks at their
+    /// cells before the claim.
     #[inline(always)]
-    fn claim(&self, len: u32, mut read: impl FnMut(u64)) -> Option<u64> {
+    fn claim(&self, len: impl Fn(u64) -> u32, mut read: impl FnMut(u64)) -> Option<u64> {
         // Ordering: Relaxed; a stale position fails the CAS.
         let mut at = self.claims.next.load(Relaxed);
         loop {
+            let len = len(at);
             // Ordering: Acquire, see `SQ_LIMIT_SEEN`; Relaxed would hand out a slot
             // that the kernel's head freed for another thread only.
             let limit = self.claims.limit.load(edges::SQ_LIMIT_SEEN.order());

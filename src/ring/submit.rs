@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::edges;
-use super::kernel::Enter;
+use super::kernel::{By, Enter};
 use crate::abi::{enter, sq_flags};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::reached;
@@ -110,9 +110,15 @@ impl Drop for Role<'_> {
 }
 
 impl Core {
-    /// Submits everything that is ready, or leaves it to the thread that is at it.
+    /// As [`Core::submit_by`], by the ring's own name.
     #[inline(always)]
     pub(crate) fn submit(&self) -> Result<(), EnterError> {
+        self.submit_by(By::Ring)
+    }
+
+    /// Submits everything that is ready, or leaves it to the thread that is at it.
+    #[inline(always)]
+    pub(crate) fn submit_by(&self, by: By) -> Result<(), EnterError> {
         self.check_poison()?;
         let requests = &self.submitter.requests;
         // Ordering: AcqRel, see `SUBMIT_REQUEST`.
@@ -125,7 +131,7 @@ impl Core {
         let mut passes = self.max_passes;
         while passes > 1 {
             passes -= 1;
-            match self.pass() {
+            match self.pass(by) {
                 Ok(()) => {}
                 Err(EnterError::Interrupted) => continue,
                 Err(error) => return Err(error),
@@ -155,7 +161,7 @@ impl Core {
         reached("last pass");
         requests.swap(0, edges::SUBMIT_LAST.order());
         std::mem::forget(role);
-        self.pass().inspect_err(|_| {
+        self.pass(by).inspect_err(|_| {
             if edges::broken("LAST_PASS_FORGETS") {
                 return;
             }
@@ -165,22 +171,23 @@ impl Core {
     }
 
     /// Submits what an earlier submit had to leave behind, if any.
-    pub(crate) fn submit_owed(&self) -> Result<(), EnterError> {
+    pub(crate) fn submit_owed(&self, by: By) -> Result<(), EnterError> {
         // Ordering: Relaxed; the submit acquires what is behind it.
         match self.submitter.requests.load(Relaxed) & OWED {
             0 => Ok(()),
-            _ => self.submit(),
+            _ => self.submit_by(by),
         }
     }
 
     /// SQPOLL: sleeps until the SQ thread has taken something from a full queue.
-    pub(crate) fn wait_for_space(&self) -> Result<(), EnterError> {
-        self.submit()?;
+    pub(crate) fn wait_for_space(&self, by: By) -> Result<(), EnterError> {
+        self.submit_by(by)?;
         if !self.is_sqpoll {
             return Ok(());
         }
         let request = Enter {
             flags: enter::SQ_WAIT,
+            by,
             ..Enter::default()
         };
         match self.enter(request) {
@@ -191,23 +198,19 @@ impl Core {
 
     /// Publishes, and enters the kernel if that is needed for it to see.
     #[inline(always)]
-    pub(crate) fn pass(&self) -> Result<(), EnterError> {
+    pub(crate) fn pass(&self, by: By) -> Result<(), EnterError> {
         let tail = self.sq.publish();
+        let all = Enter { by, ..self.all() };
         if self.is_sqpoll {
             return match self.wakeup_flag() {
                 0 => Ok(()),
-                flags => self
-                    .enter(Enter {
-                        flags,
-                        ..self.all()
-                    })
-                    .map(|_| ()),
+                flags => self.enter(Enter { flags, ..all }).map(|_| ()),
             };
         }
         if self.sq.view.head_hint() == tail {
             return Ok(());
         }
-        self.enter(self.all())?;
+        self.enter(all)?;
         // Requests that could not be allocated are left in the ring, without an error
         // when some before them could.
         match tail.wrapping_sub(self.sq.view.head_hint()) as i32 {
@@ -253,10 +256,14 @@ impl Core {
     pub(super) fn enter_failed(&self, errno: Errno) -> EnterError {
         let error = EnterError::of(errno);
         if error == EnterError::CompletionLost {
-            // Ordering: Relaxed; a flag that stands for itself.
-            self.submitter.poisoned.store(true, Relaxed);
+            self.poison();
         }
         error
+    }
+
+    pub(super) fn poison(&self) {
+        // Ordering: Relaxed; a flag that stands for itself.
+        self.submitter.poisoned.store(true, Relaxed);
     }
 
     pub(crate) fn check_poison(&self) -> Result<(), EnterError> {

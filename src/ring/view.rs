@@ -8,7 +8,7 @@
 
 use super::edges;
 use crate::abi::{Cqe, Sqe, cqe_flags};
-use crate::mapping::{CqeSize, Pointers};
+use crate::mapping::{EntrySize, Pointers};
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::marker::PhantomData;
@@ -139,27 +139,34 @@ impl SqView {
     pub(crate) fn sqes(&self) -> Sqes<'_> {
         Sqes {
             first: self.at.sqes,
-            shift: u32::from(self.at.sqe_stride == 2),
+            shift: self.at.sqe_size.shift(),
             view: PhantomData,
         }
     }
 
-    /// The command area of a slot: the last 16 bytes of its first 64, and, of a 128-byte
-    /// SQE, the other 64.
+    #[inline(always)]
+    pub(crate) fn sqe_size(&self) -> EntrySize {
+        self.at.sqe_size
+    }
+
+    /// The command area of an SQE: the last 16 bytes of its first 64, and of a big one
+    /// also the other 64.
     ///
     /// # Safety
     ///
-    /// Rule S1: the caller owns the slot, and holds no other reference into it.
+    /// Rule S1: the caller owns the slot, with `is_big` all 128 bytes from its start, and
+    /// holds no other reference into it.
     #[cfg(not(ringway_loom))]
     #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn command(&self, slot: u32) -> &mut [u8] {
+    pub(crate) unsafe fn command(&self, slot: u32, is_big: bool) -> &mut [u8] {
         const AT: usize = std::mem::offset_of!(Sqe, addr3);
         debug_assert!(slot < self.at.sq_entries);
-        let size = self.at.sqe_stride * size_of::<Sqe>();
-        // SAFETY: the slot's `size` bytes lie in the SQE array, from whose pointer this
-        // one comes; the caller owns them.
+        let size = size_of::<Sqe>() << u32::from(is_big);
+        let unit = (slot as usize) << self.at.sqe_size.shift();
+        // SAFETY: the `size` bytes lie in the SQE array, from whose pointer this one comes;
+        // the caller owns them.
         unsafe {
-            let sqe = self.at.sqes.cast::<u8>().add(slot as usize * size);
+            let sqe = self.at.sqes.add(unit).cast::<u8>();
             NonNull::slice_from_raw_parts(sqe.add(AT), size - AT).as_mut()
         }
     }
@@ -193,14 +200,14 @@ impl<'v> Sqes<'v> {
         unsafe { self.first.add((slot as usize) << self.shift).as_ref() }
     }
 
-    /// The second 64 bytes.
+    /// The 64 bytes after those.
     ///
     /// # Safety
     ///
-    /// The slot is one of the ring's, and SQEs [are big](Self::are_big).
+    /// The slot is one of the ring's; SQEs [are big](Self::are_big), or it is not the last.
     pub(crate) unsafe fn second_half_of(self, slot: u32) -> &'v UnsafeCell<Sqe> {
-        // SAFETY: as in `of`; a big SQE has two units.
-        unsafe { self.first.add(((slot as usize) << 1) + 1).as_ref() }
+        // SAFETY: as in `of`; the caller says that there is one more unit.
+        unsafe { self.first.add(((slot as usize) << self.shift) + 1).as_ref() }
     }
 }
 
@@ -238,7 +245,7 @@ impl CqView {
     }
 
     #[inline(always)]
-    pub(crate) fn size(&self) -> CqeSize {
+    pub(crate) fn size(&self) -> EntrySize {
         self.at.cqe_size
     }
 
@@ -275,6 +282,20 @@ impl CqView {
         self.word(self.at.cq_overflow).load(Relaxed)
     }
 
+    /// What the application tells the kernel: `IORING_CQ_*`.
+    #[cfg(not(ringway_loom))]
+    pub(crate) fn flags(&self) -> u32 {
+        // Ordering: Relaxed; a hint that stands for itself.
+        self.word(self.at.cq_flags).load(Relaxed)
+    }
+
+    #[cfg(not(ringway_loom))]
+    pub(crate) fn set_flags(&self, flags: u32) {
+        // Ordering: Relaxed; the kernel takes it as a hint (READ_ONCE in
+        // `io_eventfd_grab`), and nothing is passed on with it.
+        self.word(self.at.cq_flags).store(flags, Relaxed);
+    }
+
     #[inline(always)]
     fn pair(&self, word: usize) -> [u64; 2] {
         debug_assert!(word < (self.at.cq_entries as usize) << 2);
@@ -295,8 +316,7 @@ impl CqView {
     #[inline(always)]
     pub(crate) fn read(&self, slot: u32) -> Cqe {
         debug_assert!(slot < self.at.cq_entries);
-        let shift = 1 + u32::from(self.at.cqe_size == CqeSize::Big);
-        decode(self.pair((slot as usize) << shift))
+        decode(self.pair((slot as usize) << (1 + self.at.cqe_size.shift())))
     }
 
     /// As `read`, of the 16-byte CQEs from a counter on.
@@ -318,12 +338,12 @@ impl CqView {
     /// mixed ring, one in a ring of 32-byte CQEs, none otherwise.
     pub(crate) fn read_extra(&self, slot: u32, first: Cqe) -> [u64; 2] {
         match self.at.cqe_size {
-            CqeSize::Small => [0, 0],
-            CqeSize::Big => self.pair(((slot as usize) << 2) + 2),
-            CqeSize::Mixed if first.flags & cqe_flags::BIG != 0 => {
+            EntrySize::Small => [0, 0],
+            EntrySize::Big => self.pair(((slot as usize) << 2) + 2),
+            EntrySize::Mixed if first.flags & cqe_flags::BIG != 0 => {
                 self.pair((self.slot_of(slot.wrapping_add(1)) as usize) << 1)
             }
-            CqeSize::Mixed => [0, 0],
+            EntrySize::Mixed => [0, 0],
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Waiting for completions: one leader in the kernel, the others asleep on a futex.
 //! Rules W1 to W4 of [`super`].
 
-use super::kernel::Enter;
+use super::kernel::{By, Enter};
 use super::submit::EnterError;
 use super::{Core, edges};
 use crate::abi::{Cqe, Cqe32, enter, sq_flags};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::{Deadline, Futex, reached};
+use crate::syscall::Errno;
 use std::time::Duration;
 
 /// Set while a thread leads: it is, or is about to be, in the kernel.
@@ -98,13 +99,14 @@ impl Core {
     /// thread is woken. After an error nothing is taken.
     pub(crate) fn wait<R>(
         &self,
+        by: By,
         timeout: Option<Duration>,
         take: impl FnOnce() -> R,
     ) -> Result<(Waited, R), EnterError> {
         if !self.cq.is_empty() {
             return Ok((Waited::Maybe, take()));
         }
-        self.submit_owed()?;
+        self.submit_owed(by)?;
         let deadline = Deadline::after(timeout);
         if !self.seat.join() && !self.follow(&deadline) {
             let waited = match deadline.left() {
@@ -114,7 +116,7 @@ impl Core {
             return Ok((waited, take()));
         }
         let _leader = Leader(&self.seat);
-        let waited = self.lead(&deadline)?;
+        let waited = self.lead(by, &deadline)?;
         Ok((waited, take()))
     }
 
@@ -139,7 +141,7 @@ impl Core {
         true
     }
 
-    fn lead(&self, deadline: &Deadline) -> Result<Waited, EnterError> {
+    fn lead(&self, by: By, deadline: &Deadline) -> Result<Waited, EnterError> {
         if !self.cq.is_empty() {
             return Ok(Waited::Maybe);
         }
@@ -149,14 +151,16 @@ impl Core {
             min_complete: 1,
             flags: enter::GETEVENTS,
             timeout: deadline.left(),
+            by,
             ..Enter::default()
         };
-        self.enter_or_time_out(request)
+        self.waited(self.kernel.enter(request))
     }
 
-    /// Enters to wait: the timeout and a signal are answers, not errors.
-    pub(super) fn enter_or_time_out(&self, request: Enter) -> Result<Waited, EnterError> {
-        match self.kernel.enter(request) {
+    /// What an enter to wait has ended with: the timeout and a signal are answers, not
+    /// errors.
+    pub(super) fn waited(&self, entered: Result<u32, Errno>) -> Result<Waited, EnterError> {
+        match entered {
             Err(errno) if errno.raw() == libc::ETIME => Ok(Waited::TimedOut),
             Err(errno) if errno.raw() == libc::EINTR => Ok(Waited::Maybe),
             Err(errno) => Err(self.enter_failed(errno)),
@@ -173,7 +177,11 @@ impl Core {
     }
 
     /// One CQE, waited for. `None` when the timeout has passed.
-    pub(crate) fn wait_one(&self, timeout: Option<Duration>) -> Result<Option<Cqe>, EnterError> {
+    pub(crate) fn wait_one(
+        &self,
+        by: By,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Cqe>, EnterError> {
         let deadline = Deadline::after(timeout);
         loop {
             if let Some(cqe) = self.reap() {
@@ -183,7 +191,7 @@ impl Core {
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            if let (_, Some(cqe)) = self.wait(left, || self.reap())? {
+            if let (_, Some(cqe)) = self.wait(by, left, || self.reap())? {
                 return Ok(Some(cqe));
             }
         }
@@ -223,10 +231,14 @@ impl Core {
         }
         // A failure is not lost: a poisoned ring is remembered, the flag stays set for
         // the next attempt otherwise, and waiting reports it.
-        self.enter(Enter {
-            flags: enter::GETEVENTS,
-            ..Enter::default()
-        })
-        .is_ok()
+        let enter = || {
+            self.enter(Enter {
+                flags: enter::GETEVENTS,
+                ..Enter::default()
+            })
+            .is_ok()
+        };
+        // What came can be padding alone, if there was no room for a big CQE before it.
+        enter() && (!self.cq.skip_padding() || enter())
     }
 }

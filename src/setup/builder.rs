@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use super::Order;
-use crate::abi::{Params, setup};
+use crate::abi::{Params, enter, features, setup};
 
 /// Describes a ring; nothing happens until one of the `build` functions is called.
 ///
@@ -24,6 +24,8 @@ pub struct Builder<'fd> {
     pub(super) order: Order,
     pub(super) sqpoll: Option<SqPoll>,
     attach_wq: Option<BorrowedFd<'fd>>,
+    pub(super) register_ring_fd: bool,
+    no_iowait: bool,
     /// The flags that are nothing but a flag.
     plain: u32,
 }
@@ -37,6 +39,8 @@ impl<'fd> Builder<'fd> {
             order: Order::Any,
             sqpoll: None,
             attach_wq: None,
+            register_ring_fd: false,
+            no_iowait: false,
             plain: 0,
         }
     }
@@ -136,7 +140,9 @@ impl<'fd> Builder<'fd> {
         self.set(setup::CQE_MIXED)
     }
 
-    /// `SQE_MIXED` (Linux 6.19) is not offered: every `build` refuses it.
+    /// `SQE_MIXED` (Linux 6.19): SQEs of 64 bytes, and of 128 where
+    /// [`pop128`](crate::Sq::pop128) asks for one. Needs [`Order::Claim`] and at least 2
+    /// entries, which are slots of 64 bytes.
     pub fn sqe_mixed(self) -> Self {
         self.set(setup::SQE_MIXED)
     }
@@ -159,9 +165,42 @@ impl<'fd> Builder<'fd> {
         self.set(setup::SQ_REWIND)
     }
 
+    /// Registers the ring's descriptor with the thread that will own it, and enters by the
+    /// index (`REGISTER_RING_FDS`, `IORING_ENTER_REGISTERED_RING`): where the process has
+    /// several threads, the kernel then need not take and give back a reference to the
+    /// file each time. One of the thread's 16 places, given back with the ring; a ring
+    /// with restrictions has to allow `UNREGISTER_RING_FDS` for that. Local rings only:
+    /// for a shared one see [`Ring::register_ring_fd`](crate::Ring::register_ring_fd).
+    pub fn register_ring_fd(mut self) -> Self {
+        self.register_ring_fd = true;
+        self
+    }
+
+    /// Waits are not counted as waits for I/O (`IORING_ENTER_NO_IOWAIT`, Linux 6.15): the
+    /// CPU is shown as idle and may sleep deeper. `io_uring_set_iowait(3)`. Refused as
+    /// the feature `NO_IOWAIT` where the kernel lacks it.
+    pub fn no_iowait(mut self) -> Self {
+        self.no_iowait = true;
+        self
+    }
+
     fn set(mut self, flag: u32) -> Self {
         self.plain |= flag;
         self
+    }
+
+    /// What every enter has in its flags.
+    pub(super) fn enter_flags(&self) -> u32 {
+        if self.no_iowait { enter::NO_IOWAIT } else { 0 }
+    }
+
+    /// The features that were asked for.
+    pub(super) fn features(&self) -> u32 {
+        if self.no_iowait {
+            features::NO_IOWAIT
+        } else {
+            0
+        }
     }
 
     /// The question as the kernel takes it, but for `R_DISABLED` and the entries.
@@ -266,6 +305,14 @@ mod tests {
             reached |= flags;
         }
         assert_eq!(reached, (1 << 21) - 1, "a flag has no method");
+    }
+
+    #[test]
+    fn without_iowait_is_a_flag_of_enter_and_a_feature() {
+        let asked = |builder: Builder<'_>| (builder.enter_flags(), builder.features());
+        assert_eq!(asked(Builder::new(8)), (0, 0));
+        let expected = (enter::NO_IOWAIT, features::NO_IOWAIT);
+        assert_eq!(asked(Builder::new(8).no_iowait()), expected);
     }
 
     #[test]

@@ -9,17 +9,10 @@ const MAX_ENTRIES: u32 = 32768;
 const MAX_CQ_ENTRIES: u32 = 2 * MAX_ENTRIES;
 
 /// Refused in every mode.
-const NEVER: [(u32, &str); 2] = [
-    (
-        setup::SQ_REWIND,
-        "slots are claimed by their position, and rewinding would give the same slot out twice",
-    ),
-    (
-        setup::SQE_MIXED,
-        "a 128-byte SQE would take two slots side by side, which is not offered; \
-         use SQE128 (SQE_MIXED is from Linux 6.19)",
-    ),
-];
+const NEVER: [(u32, &str); 1] = [(
+    setup::SQ_REWIND,
+    "slots are claimed by their position, and rewinding would give the same slot out twice",
+)];
 
 /// Refused where any thread may enter.
 const NOT_SHARED: [(u32, &str); 5] = [
@@ -57,7 +50,7 @@ const NOT_DISABLED: [(u32, &str); 1] = [(
 )];
 
 /// A flag, and those of which it needs one.
-const NEEDS: [(u32, u32, &str); 4] = [
+const NEEDS: [(u32, u32, &str); 5] = [
     (setup::DEFER_TASKRUN, setup::SINGLE_ISSUER, "SINGLE_ISSUER"),
     (setup::HYBRID_IOPOLL, setup::IOPOLL, "IOPOLL"),
     (
@@ -66,18 +59,31 @@ const NEEDS: [(u32, u32, &str); 4] = [
         "COOP_TASKRUN or DEFER_TASKRUN",
     ),
     (setup::REGISTERED_FD_ONLY, setup::NO_MMAP, "NO_MMAP"),
+    (
+        setup::SQE_MIXED,
+        setup::NO_SQARRAY,
+        "Order::Claim (NO_SQARRAY), in which slots that are claimed together lie side by side",
+    ),
 ];
+
+/// Not a flag of setup, but registered with it.
+const RING_FDS: &str = "REGISTER_RING_FDS";
 
 const SQPOLL_RUNS: &str = "completions run on the SQPOLL thread";
 
 /// Flags that do not go together.
-const EXCLUDES: [(u32, u32, &str); 4] = [
+const EXCLUDES: [(u32, u32, &str); 5] = [
     (setup::DEFER_TASKRUN, setup::SQPOLL, SQPOLL_RUNS),
     (setup::COOP_TASKRUN, setup::SQPOLL, SQPOLL_RUNS),
     (
         setup::CQE32,
         setup::CQE_MIXED,
         "CQEs are either all of 32 bytes or mixed",
+    ),
+    (
+        setup::SQE128,
+        setup::SQE_MIXED,
+        "SQEs are either all of 128 bytes or mixed",
     ),
     (
         setup::ATTACH_WQ,
@@ -115,6 +121,25 @@ pub(super) fn flags(flags: u32, mode: Mode) -> Result<(), SetupError> {
     Ok(())
 }
 
+/// Refuses to register the ring's descriptor where that means nothing.
+pub(super) fn registered_fd(asked: bool, flags: u32, mode: Mode) -> Result<(), SetupError> {
+    if asked && mode == Mode::Shared {
+        return Err(SetupError::Refused {
+            flag: RING_FDS,
+            reason: "an index means something on one thread only; \
+                     have each thread call Ring::register_ring_fd, or use build_local",
+        });
+    }
+    if asked && flags & setup::REGISTERED_FD_ONLY != 0 {
+        return Err(SetupError::Excludes {
+            flag: RING_FDS,
+            other: setup_flag(setup::REGISTERED_FD_ONLY).name,
+            reason: "the ring has an index already, and no descriptor to register",
+        });
+    }
+    Ok(())
+}
+
 fn refuse(flags: u32, refused: &[(u32, &'static str)]) -> Result<(), SetupError> {
     match refused.iter().find(|(flag, _)| flags & flag != 0) {
         Some((flag, reason)) => Err(SetupError::Refused {
@@ -126,28 +151,38 @@ fn refuse(flags: u32, refused: &[(u32, &'static str)]) -> Result<(), SetupError>
 }
 
 /// The entries that the kernel will give: SQ, then CQ.
-pub(super) fn entries(
+pub(crate) fn entries(
     entries: u32,
     cq_entries: Option<u32>,
     flags: u32,
 ) -> Result<(u32, u32), SetupError> {
     let clamp = flags & setup::CLAMP != 0;
     let sq = count("entries", entries, MAX_ENTRIES, clamp)?;
+    let too_few_slots = |argument, given, reason| SetupError::TooFew {
+        argument,
+        given,
+        min: 2,
+        reason,
+    };
+    if sq < 2 && flags & setup::SQE_MIXED != 0 {
+        let reason = "with SQE_MIXED an SQE may take two slots";
+        return Err(too_few_slots("entries", entries, reason));
+    }
     let Some(cq_entries) = cq_entries else {
         return Ok((sq, 2 * sq));
     };
     let cq = count("cq_entries", cq_entries, MAX_CQ_ENTRIES, clamp)?;
-    let too_few = |min, reason| SetupError::TooFew {
-        argument: "cq_entries",
-        given: cq_entries,
-        min,
-        reason,
-    };
     if cq < sq {
-        return Err(too_few(sq, "the CQ is at least as large as the SQ"));
+        return Err(SetupError::TooFew {
+            argument: "cq_entries",
+            given: cq_entries,
+            min: sq,
+            reason: "the CQ is at least as large as the SQ",
+        });
     }
     if cq < 2 && flags & setup::CQE_MIXED != 0 {
-        return Err(too_few(2, "with CQE_MIXED a CQE may take two slots"));
+        let reason = "with CQE_MIXED a CQE may take two slots";
+        return Err(too_few_slots("cq_entries", cq_entries, reason));
     }
     Ok((sq, cq))
 }
@@ -211,7 +246,6 @@ mod tests {
     fn refusals_depend_on_the_mode() {
         for mode in MODES {
             refused(setup::SQ_REWIND, mode, ("SQ_REWIND", "refused"));
-            refused(setup::SQE_MIXED, mode, ("SQE_MIXED", "refused"));
         }
         for (bits, name) in [
             (setup::SINGLE_ISSUER, "SINGLE_ISSUER"),
@@ -265,6 +299,23 @@ mod tests {
         );
         local(setup::CQE32 | setup::CQE_MIXED, ("CQE32", "CQE_MIXED"));
         local(setup::SQPOLL | setup::ATTACH_WQ, ("ATTACH_WQ", "SQPOLL"));
+        let mixed = setup::SQE_MIXED | setup::NO_SQARRAY;
+        local(setup::SQE128 | mixed, ("SQE128", "SQE_MIXED"));
+        let error = flags(setup::SQE_MIXED, Mode::Shared).expect_err("was accepted");
+        assert!(named(error).1.starts_with("Order::Claim"));
+    }
+
+    #[test]
+    fn the_descriptor_is_registered_where_it_stays_on_a_thread() {
+        let only = setup::REGISTERED_FD_ONLY;
+        let check = |asked, flags, mode| registered_fd(asked, flags, mode).map_err(named);
+        assert_eq!(check(true, 0, Mode::Local), Ok(()));
+        assert_eq!(check(false, only, Mode::Local), Ok(()));
+        assert_eq!(check(false, 0, Mode::Shared), Ok(()));
+        let refused = (RING_FDS, "refused");
+        assert_eq!(check(true, 0, Mode::Shared), Err(refused));
+        let excluded = (RING_FDS, "REGISTERED_FD_ONLY");
+        assert_eq!(check(true, only, Mode::Local), Err(excluded));
     }
 
     #[test]
@@ -277,6 +328,7 @@ mod tests {
             setup::IOPOLL | setup::ATTACH_WQ,
             setup::SQE128 | setup::CQE32 | setup::NO_MMAP | setup::NO_SQARRAY,
             setup::CQE_MIXED,
+            setup::SQE_MIXED | setup::NO_SQARRAY,
         ] {
             for mode in MODES {
                 assert_eq!(flags(bits, mode), Ok(()), "{bits:#x}");
@@ -316,6 +368,8 @@ mod tests {
         refused(8, Some(65537), &["cq_entries is 65537", "at most 65536"]);
         assert_eq!(entries(1, Some(1), 0), Ok((1, 1)));
         let mixed = entries(1, Some(1), setup::CQE_MIXED);
+        assert!(mixed.is_err_and(|error| error.to_string().contains("at least 2")));
+        let mixed = entries(1, None, setup::SQE_MIXED | setup::NO_SQARRAY);
         assert!(mixed.is_err_and(|error| error.to_string().contains("at least 2")));
     }
 

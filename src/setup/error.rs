@@ -46,7 +46,7 @@ pub enum SetupError {
     },
     /// Ringway does not offer the flag, or not in this mode.
     Refused {
-        /// The setup flag.
+        /// The setup flag, or `"REGISTER_RING_FDS"`.
         flag: &'static str,
         /// Why, and what to take instead.
         reason: &'static str,
@@ -60,7 +60,7 @@ pub enum SetupError {
     },
     /// The two flags contradict each other.
     Excludes {
-        /// The setup flag.
+        /// The setup flag, or `"REGISTER_RING_FDS"`.
         flag: &'static str,
         /// The one that it cannot go with.
         other: &'static str,
@@ -76,7 +76,8 @@ pub enum SetupError {
         /// The release that is running.
         running: String,
     },
-    /// The kernel made a ring, but lacks what every ring here relies on.
+    /// The kernel made a ring, but lacks what every ring here relies on, or what was asked
+    /// for.
     MissingFeature {
         /// The feature, as in [`Features`](crate::Features).
         feature: &'static str,
@@ -102,6 +103,8 @@ pub enum SetupError {
     },
     /// All of the thread's 16 places for registered rings are taken.
     RegisteredRingsFull,
+    /// The ring's descriptor could not be registered; what the kernel said.
+    RegisterRingFd(Errno),
     /// The kernel refused and did not say which argument it meant.
     Rejected {
         /// All setup flags of the call.
@@ -229,11 +232,16 @@ impl fmt::Display for SetupError {
                     f.write_str("leave it out, or use a newer kernel")
                 }
             }
-            Self::MissingFeature { feature, since } => write!(
-                f,
-                "this kernel lacks {feature}, which every ring relies on: \
-                 a kernel from Linux {since} on is needed"
-            ),
+            Self::MissingFeature { feature, since } => {
+                write!(
+                    f,
+                    "this kernel lacks {feature}, which came with Linux {since}: "
+                )?;
+                match *feature {
+                    "NO_IOWAIT" => f.write_str("leave no_iowait out, or use a newer kernel"),
+                    _ => f.write_str("every ring relies on it, so a newer kernel is needed"),
+                }
+            }
             Self::SqPollCpu { cpu } => write!(
                 f,
                 "SQ_AFF: no CPU {cpu} is online and allowed to this process: \
@@ -251,8 +259,13 @@ impl fmt::Display for SetupError {
                 "attach_wq: not the open file descriptor of a ring ({errno})"
             ),
             Self::RegisteredRingsFull => f.write_str(
-                "REGISTERED_FD_ONLY: this thread has 16 registered rings, the most there can be: \
-                 drop one, or leave the flag out",
+                "REGISTERED_FD_ONLY or register_ring_fd: this thread has 16 registered rings, the \
+                 most there can be: drop one, or leave it out",
+            ),
+            Self::RegisterRingFd(errno) => write!(
+                f,
+                "the ring's descriptor could not be registered ({errno}): leave register_ring_fd \
+                 out"
             ),
             Self::Rejected { flags, errno } => {
                 let names = Names {
@@ -363,6 +376,7 @@ impl std::error::Error for SetupError {
             | Self::AttachWq { errno }
             | Self::Rejected { errno, .. }
             | Self::Enable(errno)
+            | Self::RegisterRingFd(errno)
             | Self::Map { errno, .. } => Some(errno),
             Self::Unavailable(reason) => Some(reason),
             _ => None,

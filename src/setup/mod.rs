@@ -1,7 +1,8 @@
 //! Making a ring: what may be asked, what the kernel answers, why it refuses.
 //!
 //! - `builder`: what is asked. `check`: what is refused before asking the kernel.
-//! - `open`: the calls, in order, each step undone when a later one fails.
+//! - `open`: the calls, in order, each step undone when a later one fails. `ring_fd`: what
+//!   names the ring in the calls after that.
 //! - `error`, `diagnose`: the typed reasons, and how an errno becomes one.
 //! - `flags`: names and first kernel versions. `features`, `probe`: what the
 //!   running kernel can do.
@@ -22,6 +23,8 @@ mod flags;
 mod open;
 #[cfg(not(ringway_loom))]
 mod probe;
+#[cfg(not(ringway_loom))]
+mod ring_fd;
 
 #[cfg(not(ringway_loom))]
 pub use self::{
@@ -32,8 +35,10 @@ pub use self::{
 };
 #[cfg(not(ringway_loom))]
 pub(crate) use self::{
-    open::{Mode, Opened, RingFd},
+    check::entries as check_entries,
+    open::{Mode, Opened},
     probe::probe,
+    ring_fd::{RegisteredIndex, RingFd},
 };
 
 /// How an SQE finds its way to the kernel.

@@ -1,17 +1,17 @@
 //! The calls that make a ring, in order. Each step owns what it made, so that an
 //! early return undoes it.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::{ffi::c_void, ptr};
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use super::builder::Builder;
 use super::diagnose::{Asked, Surroundings, diagnose};
 use super::error::SetupError;
 use super::flags::FEATURES;
+use super::ring_fd::RingFd;
 use super::{Order, check};
-use crate::abi::{self, Params, enter, features, register, setup};
+use crate::abi::{Params, features, setup};
 use crate::mapping::{self, Mapping, RingMemory};
-use crate::syscall::{self, Errno};
+use crate::syscall;
 
 /// Who will own the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,89 +30,29 @@ pub(crate) struct Opened {
     /// The kernel's answer.
     pub(crate) params: Params,
     pub(crate) order: Order,
+    /// To be set in the flags of every `io_uring_enter`.
+    pub(crate) enter_flags: u32,
+    /// Whether the thread that will own the ring registers its descriptor.
+    registers_fd: bool,
 }
-
-/// What names the ring in system calls.
-#[derive(Debug)]
-pub(crate) enum RingFd {
-    /// A file descriptor, closed on exec.
-    Owned(OwnedFd),
-    /// `REGISTERED_FD_ONLY`. Setup makes it for a local ring that is not disabled
-    /// only: one that stays on its thread.
-    Registered(RegisteredIndex),
-}
-
-/// One of the thread's places for registered rings; given back when dropped, which
-/// closes the ring.
-#[derive(Debug)]
-pub(crate) struct RegisteredIndex(i32);
 
 impl Opened {
-    /// Refuses flags that the ring cannot have once it is enabled in this mode.
+    /// Refuses what the ring cannot have once it is enabled in this mode.
     pub(crate) fn check(&self, mode: Mode) -> Result<(), SetupError> {
+        check::registered_fd(self.registers_fd, self.params.flags, mode)?;
         check::flags(self.params.flags, mode)
     }
-}
 
-impl RingFd {
-    /// What the system calls take as `fd`, together with
-    /// [`enter_flag`](Self::enter_flag).
-    #[inline]
-    pub(crate) fn raw(&self) -> i32 {
-        match self {
-            Self::Owned(fd) => fd.as_raw_fd(),
-            Self::Registered(index) => index.0,
+    /// Registers the descriptor, if the builder said so. By the thread that owns the ring.
+    pub(crate) fn on_its_thread(mut self) -> Result<Self, SetupError> {
+        if self.registers_fd {
+            let registered = self.fd.register_index(self.params.features);
+            self.fd = registered.map_err(|errno| match errno.raw() {
+                libc::EBUSY => SetupError::RegisteredRingsFull,
+                _ => SetupError::RegisterRingFd(errno),
+            })?;
         }
-    }
-
-    /// The file descriptor, if there is one.
-    pub(crate) fn borrow(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Owned(fd) => Some(fd.as_fd()),
-            Self::Registered(_) => None,
-        }
-    }
-
-    /// To be set in the flags of every `io_uring_enter`.
-    #[inline]
-    pub(crate) fn enter_flag(&self) -> u32 {
-        match self {
-            Self::Owned(_) => 0,
-            Self::Registered(_) => enter::REGISTERED_RING,
-        }
-    }
-
-    /// `io_uring_register(2)` on this ring.
-    ///
-    /// # Safety
-    /// As for [`syscall::io_uring_register`].
-    pub(crate) unsafe fn register(&self, op: u32, arg: *mut c_void, nr: u32) -> Result<u32, Errno> {
-        let registered = match self {
-            Self::Owned(_) => 0,
-            Self::Registered(_) => register::USE_REGISTERED_RING,
-        };
-        // SAFETY: the caller's promise, passed on.
-        unsafe { syscall::io_uring_register(self.raw(), op | registered, arg, nr) }
-    }
-}
-
-impl Drop for RegisteredIndex {
-    fn drop(&mut self) {
-        let mut update = abi::RsrcUpdate {
-            // An index is 0 to 15.
-            offset: self.0 as u32,
-            ..abi::RsrcUpdate::default()
-        };
-        // SAFETY: the kernel reads one update during the call. It fails only if the
-        // place is free already, or on a thread that never had it.
-        let _ = unsafe {
-            syscall::io_uring_register(
-                self.0,
-                register::UNREGISTER_RING_FDS | register::USE_REGISTERED_RING,
-                ptr::from_mut(&mut update).cast(),
-                1,
-            )
-        };
+        Ok(self)
     }
 }
 
@@ -130,6 +70,7 @@ impl Builder<'_> {
         if disabled {
             params.flags |= setup::R_DISABLED;
         }
+        check::registered_fd(self.register_ring_fd, params.flags, mode)?;
         check::flags(params.flags, mode)?;
         let (sq, cq) = check::entries(self.entries, self.cq_entries, params.flags)?;
 
@@ -153,13 +94,14 @@ impl Builder<'_> {
         let raw = syscall::io_uring_setup(self.entries, &mut params)
             .map_err(|errno| diagnose(errno, &asked, &Surroundings::look()))?;
         let fd = if asked.flags & setup::REGISTERED_FD_ONLY != 0 {
-            RingFd::Registered(RegisteredIndex(raw))
+            // An index is 0 to 15.
+            RingFd::registered(raw as u32)
         } else {
             // SAFETY: the kernel just opened this file descriptor for this call alone.
-            RingFd::Owned(unsafe { OwnedFd::from_raw_fd(raw) })
+            RingFd::owned(unsafe { OwnedFd::from_raw_fd(raw) })
         };
 
-        has_features(params.features)?;
+        has_features(params.features, self.features())?;
         let mapping = match (memory, fd.borrow()) {
             (Some(memory), _) => Mapping::measure(memory, &params)?,
             (None, Some(fd)) => Mapping::of_kernel(fd, &params)?,
@@ -175,12 +117,15 @@ impl Builder<'_> {
             mapping,
             params,
             order: self.order,
+            enter_flags: self.enter_flags(),
+            registers_fd: self.register_ring_fd,
         })
     }
 }
 
-fn has_features(answered: u32) -> Result<(), SetupError> {
-    let missing = REQUIRED & !answered;
+/// What every ring needs, and what this one was asked for.
+fn has_features(answered: u32, asked: u32) -> Result<(), SetupError> {
+    let missing = (REQUIRED | asked) & !answered;
     match FEATURES.iter().find(|flag| missing & flag.bit != 0) {
         Some(flag) => Err(SetupError::MissingFeature {
             feature: flag.name,
@@ -196,17 +141,18 @@ mod tests {
 
     #[test]
     fn a_missing_feature_is_named() {
-        assert_eq!(has_features(REQUIRED), Ok(()));
-        assert_eq!(has_features(!0), Ok(()));
+        assert_eq!(has_features(REQUIRED, 0), Ok(()));
+        assert_eq!(has_features(!0, features::NO_IOWAIT), Ok(()));
         for (bit, feature, since) in [
             (features::SINGLE_MMAP, "SINGLE_MMAP", "5.4"),
             (features::NODROP, "NODROP", "5.5"),
             (features::SUBMIT_STABLE, "SUBMIT_STABLE", "5.5"),
             (features::EXT_ARG, "EXT_ARG", "5.11"),
             (features::CQE_SKIP, "CQE_SKIP", "5.17"),
+            (features::NO_IOWAIT, "NO_IOWAIT", "6.15"),
         ] {
             let missing = SetupError::MissingFeature { feature, since };
-            assert_eq!(has_features(!bit), Err(missing));
+            assert_eq!(has_features(!bit, features::NO_IOWAIT), Err(missing));
         }
     }
 }

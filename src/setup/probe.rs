@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ptr;
 
-use super::open::RingFd;
+use super::ring_fd::RingFd;
 use crate::abi::{self, PROBE_OPS, ProbeHeader, ProbeOp, ProbeTable};
 use crate::syscall::Errno;
 

@@ -1,15 +1,15 @@
 //! What the simulated kernel does.
 
+use super::fate::{Completion, Held, Operation, Taken, resume, run_chain};
 use super::{CompletionOrder, Faults, Head, Memory, Most, Script, Simulation};
-use crate::abi::{Sqe, cqe_flags, enter, sq_flags, sqe_flags};
+use crate::abi::{cqe_flags, enter, op, sq_flags};
+use crate::mapping::EntrySize;
 use crate::ring::{Enter, Simulated};
 use crate::sync::atomic::{self, Ordering::SeqCst};
 use crate::sync::{Condvar, Deadline, Mutex, MutexGuard, ReadMarks, wait_for};
 use crate::syscall::Errno;
-use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,10 @@ use std::time::Duration;
 ///   the completions, then commits the head ([`Head::Late`]). A chain of links ends with
 ///   the enter; it waits for an operation that is held, and what follows a failed one
 ///   completes with ECANCELED (`io_disarm_next`).
+/// - `io_init_req`: an operation of 128 bytes ends in EINVAL where SQEs are small, or mixed
+///   and it is cut by the end of the ring or of the enter.
+/// - `io_cqe_cache_refill`: a big CQE that would straddle the end of a CQ of mixed sizes
+///   leaves a CQE with the SKIP flag in the last slot.
 /// - `io_cqring_wait`: flushes the backlog; blocks until the CQ holds what was asked for
 ///   when the wait began. A wait is skipped after a short submit.
 /// - `io_cqring_overflow`: a full CQ, or a backlog, sends a CQE to the backlog and sets
@@ -63,91 +67,6 @@ struct State {
     enters: u64,
     consumed: u64,
     overflowed: u64,
-}
-
-/// An operation that has not completed for good, and the rest of its chain.
-struct Held {
-    operation: Operation,
-    rest: VecDeque<Sqe>,
-}
-
-/// What the kernel keeps of an SQE.
-#[derive(Clone, Copy)]
-struct Operation {
-    user_data: u64,
-    flags: u8,
-}
-
-#[derive(Clone, Copy)]
-struct Completion {
-    user_data: u64,
-    res: i32,
-    flags: u32,
-}
-
-/// What becomes of one operation. Nothing said is the same as [`Fate::hold`].
-pub struct Fate<'s> {
-    operation: Operation,
-    completions: &'s mut Vec<Completion>,
-    result: Option<i32>,
-}
-
-impl Fate<'_> {
-    /// It completes now, with this result: a negative errno is a failure.
-    pub fn complete(&mut self, res: i32) {
-        self.result = Some(res);
-        self.completions.extend(self.operation.completion(res));
-    }
-
-    /// It posts a CQE now, and more will follow (multishot).
-    pub fn more(&mut self, res: i32) {
-        let user_data = self.operation.user_data;
-        self.completions.push(Completion {
-            user_data,
-            res,
-            flags: cqe_flags::MORE,
-        });
-    }
-
-    /// It stays in flight until [`Kernel::complete`]; what is linked to it waits.
-    pub fn hold(&mut self) {}
-}
-
-impl fmt::Debug for Fate<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let user_data = self.operation.user_data;
-        f.debug_struct("Fate")
-            .field("user_data", &user_data)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Operation {
-    fn of(sqe: &Sqe) -> Self {
-        Self {
-            user_data: sqe.user_data,
-            flags: sqe.flags,
-        }
-    }
-
-    fn is_linked(self) -> bool {
-        self.flags & (sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK) != 0
-    }
-
-    /// `io_disarm_next`: a failure ends the chain, unless the link is a hard one.
-    fn ends_chain(self, res: i32) -> bool {
-        res < 0 && self.flags & sqe_flags::IO_HARDLINK == 0
-    }
-
-    /// Its last CQE, if it posts one.
-    fn completion(self, res: i32) -> Option<Completion> {
-        let is_skipped = res >= 0 && self.flags & sqe_flags::CQE_SKIP_SUCCESS != 0;
-        (!is_skipped).then_some(Completion {
-            user_data: self.user_data,
-            res,
-            flags: 0,
-        })
-    }
 }
 
 impl Kernel {
@@ -222,13 +141,15 @@ impl Kernel {
         };
         let Held { operation, rest } = state.held.remove(at);
         let mut completions = Vec::from_iter(operation.completion(res));
+        let state = &mut *state;
         let panic = run_chain(
-            &mut state,
+            &mut state.script,
+            &mut state.held,
             rest,
             operation.ends_chain(res),
             &mut completions,
         );
-        self.shared.post_all(&mut state, completions);
+        self.shared.post_all(state, completions);
         resume(panic);
         true
     }
@@ -241,6 +162,21 @@ impl Kernel {
                 user_data,
                 res,
                 flags,
+                extra: None,
+            },
+        );
+    }
+
+    /// As [`post`](Self::post), a CQE of 32 bytes; see
+    /// [`Fate::complete_big`](super::Fate::complete_big).
+    pub fn post_big(&self, user_data: u64, res: i32, flags: u32, extra: [u64; 2]) {
+        self.shared.post(
+            &mut self.lock(),
+            Completion {
+                user_data,
+                res,
+                flags,
+                extra: Some(extra),
             },
         );
     }
@@ -320,20 +256,25 @@ impl Shared {
         let mut completions = Vec::new();
         let mut panic = None;
         let mut chain = VecDeque::new();
-        for left in (0..count).rev() {
-            let sqe = self.memory.sqe(state.sq_head);
-            state.sq_head = state.sq_head.wrapping_add(1);
+        let mut left = count;
+        while left > 0 {
+            let taken = self.take(state, &mut left);
             if self.head == Head::Early {
                 self.memory.set_sq_head(state.sq_head);
             }
-            let goes_on = left > 0
-                && sqe
-                    .as_ref()
-                    .is_some_and(|sqe| Operation::of(sqe).is_linked());
-            chain.extend(sqe);
+            let is_linked = |taken: &Taken| Operation::of(&taken.sqe).is_linked();
+            let goes_on = left > 0 && taken.as_ref().is_some_and(is_linked);
+            chain.extend(taken);
             if !goes_on {
                 let chain = std::mem::take(&mut chain);
-                panic = run_chain(state, chain, false, &mut completions).or(panic);
+                panic = run_chain(
+                    &mut state.script,
+                    &mut state.held,
+                    chain,
+                    false,
+                    &mut completions,
+                )
+                .or(panic);
             }
         }
         state.consumed += u64::from(count);
@@ -347,6 +288,31 @@ impl Shared {
         }
         resume(panic);
         count
+    }
+
+    /// The next SQE, of one slot or two.
+    fn take(&self, state: &mut State, left: &mut u32) -> Option<Taken> {
+        let sqe = self.memory.sqe(state.sq_head);
+        state.sq_head = state.sq_head.wrapping_add(1);
+        *left -= 1;
+        let (sqe, mut second_half) = sqe?;
+        let is_last = |head: u32| head & (self.memory.shape.sq_entries - 1) == 0;
+        let mut is_refused = false;
+        if matches!(sqe.opcode, op::NOP128 | op::URING_CMD128) && second_half.is_none() {
+            is_refused = self.memory.shape.sqe_size != EntrySize::Mixed
+                || *left == 0
+                || is_last(state.sq_head);
+            if !is_refused {
+                second_half = self.memory.sqe(state.sq_head).map(|(half, _)| half);
+                state.sq_head = state.sq_head.wrapping_add(1);
+                *left -= 1;
+            }
+        }
+        Some(Taken {
+            sqe,
+            second_half,
+            is_refused,
+        })
     }
 
     fn post_all(&self, state: &mut State, completions: Vec<Completion>) {
@@ -367,28 +333,46 @@ impl Shared {
     /// Into the CQ, if there is room.
     fn put(&self, state: &mut State, completion: Completion) -> bool {
         let entries = self.memory.shape.cq_entries;
-        if state.cq_tail.wrapping_sub(self.memory.cq_head()) >= entries {
+        let has_room = |state: &State, slots: u32| {
+            let used = state.cq_tail.wrapping_sub(self.memory.cq_head());
+            used + slots <= entries
+        };
+        let takes_two = self.memory.takes_two(completion.extra.is_some());
+        if takes_two && state.cq_tail & (entries - 1) == entries - 1 {
+            if !has_room(state, 1) {
+                return false;
+            }
+            self.write(state, &[0, pair(0, cqe_flags::SKIP)]);
+        }
+        if !has_room(state, 1 + u32::from(takes_two)) {
             return false;
         }
-        let slot = state.cq_tail & (entries - 1);
-        self.cq_marks.overwrite(slot);
         let Completion {
             user_data,
             res,
-            flags,
+            mut flags,
+            extra,
         } = completion;
-        let (low, high) = if cfg!(target_endian = "little") {
-            (res as u32, flags)
-        } else {
-            (flags, res as u32)
-        };
-        let result = u64::from(low) | u64::from(high) << 32;
-        // The second half of a 32-byte CQE tells that it is the second.
-        let words = [user_data, result, !user_data, !result];
-        self.memory.set_cqe(slot, words);
-        state.cq_tail = state.cq_tail.wrapping_add(1);
-        self.memory.set_cq_tail(state.cq_tail);
+        flags |= if takes_two { cqe_flags::BIG } else { 0 };
+        let result = pair(res as u32, flags);
+        // Where all CQEs are big, a small one's second half tells that it is the second.
+        let [third, fourth] = extra.unwrap_or([!user_data, !result]);
+        let words = [user_data, result, third, fourth];
+        let is_big = takes_two || self.memory.shape.cqe_size == EntrySize::Big;
+        self.write(state, &words[..if is_big { 4 } else { 2 }]);
         true
+    }
+
+    /// Writes a CQE at the tail, and steps over its slots.
+    fn write(&self, state: &mut State, words: &[u64]) {
+        let slot = state.cq_tail & (self.memory.shape.cq_entries - 1);
+        let slots = self.memory.slots_of(words);
+        for i in 0..slots {
+            self.cq_marks.overwrite(slot + i);
+        }
+        self.memory.set_cqe(slot, words);
+        state.cq_tail = state.cq_tail.wrapping_add(slots);
+        self.memory.set_cq_tail(state.cq_tail);
     }
 
     fn flush(&self, state: &mut State) {
@@ -405,52 +389,14 @@ impl Shared {
     }
 }
 
-/// What a script threw. It fails the operation with EFAULT, and goes on to whoever had
-/// the kernel run when the kernel is done.
-type Panic = Option<Box<dyn Any + Send>>;
-
-fn resume(panic: Panic) {
-    if let Some(panic) = panic {
-        resume_unwind(panic);
-    }
-}
-
-/// Runs the script for each of a chain, until one is held or ends it.
-fn run_chain(
-    state: &mut State,
-    mut chain: VecDeque<Sqe>,
-    mut has_ended: bool,
-    completions: &mut Vec<Completion>,
-) -> Panic {
-    let mut panic = None;
-    while let Some(sqe) = chain.pop_front() {
-        let operation = Operation::of(&sqe);
-        let mut fate = Fate {
-            operation,
-            completions,
-            result: None,
-        };
-        if has_ended {
-            fate.complete(-libc::ECANCELED);
-            continue;
-        }
-        let script = AssertUnwindSafe(|| (state.script)(&sqe, &mut fate));
-        if let Err(thrown) = catch_unwind(script) {
-            fate.complete(-libc::EFAULT);
-            panic = Some(thrown);
-        }
-        match fate.result {
-            Some(res) => has_ended = operation.ends_chain(res),
-            None => {
-                state.held.push(Held {
-                    operation,
-                    rest: chain,
-                });
-                break;
-            }
-        }
-    }
-    panic
+/// The two halves of a CQE's second word.
+fn pair(res: u32, flags: u32) -> u64 {
+    let (low, high) = if cfg!(target_endian = "little") {
+        (res, flags)
+    } else {
+        (flags, res)
+    };
+    u64::from(low) | u64::from(high) << 32
 }
 
 impl Simulated for Kernel {

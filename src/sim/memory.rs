@@ -1,7 +1,7 @@
 //! Ring memory on the heap, and the kernel's accesses to it.
 
 use crate::abi::Sqe;
-use crate::mapping::{CqeSize, Pointers};
+use crate::mapping::{EntrySize, Pointers};
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use std::ptr::NonNull;
@@ -10,8 +10,8 @@ pub(super) struct Shape {
     pub(super) sq_entries: u32,
     pub(super) cq_entries: u32,
     pub(super) has_array: bool,
-    pub(super) big_sqes: bool,
-    pub(super) big_cqes: bool,
+    pub(super) sqe_size: EntrySize,
+    pub(super) cqe_size: EntrySize,
     /// Where all four counters begin.
     pub(super) start: u32,
 }
@@ -27,6 +27,7 @@ pub(super) struct Memory {
     sqes: Box<[UnsafeCell<Sqe>]>,
     cq_head: AtomicU32,
     cq_tail: AtomicU32,
+    cq_flags: AtomicU32,
     cq_overflow: AtomicU32,
     cqes: Box<[AtomicU64]>,
 }
@@ -40,8 +41,8 @@ impl Memory {
         let counter = || AtomicU32::new(shape.start);
         let zero = || AtomicU32::new(0);
         let array = if shape.has_array { shape.sq_entries } else { 0 };
-        let sqes = shape.sq_entries << u32::from(shape.big_sqes);
-        let words = (shape.cq_entries * 2) << u32::from(shape.big_cqes);
+        let sqes = shape.sq_entries << shape.sqe_size.shift();
+        let words = (shape.cq_entries * 2) << shape.cqe_size.shift();
         Self {
             sq_head: counter(),
             sq_tail: counter(),
@@ -51,6 +52,7 @@ impl Memory {
             sqes: (0..sqes).map(|_| UnsafeCell::new(Sqe::default())).collect(),
             cq_head: counter(),
             cq_tail: counter(),
+            cq_flags: zero(),
             cq_overflow: zero(),
             cqes: (0..words).map(|_| AtomicU64::new(0)).collect(),
             shape,
@@ -69,17 +71,14 @@ impl Memory {
             sq_dropped: NonNull::from(&self.sq_dropped),
             sq_array: self.shape.has_array.then(|| first(&self.sq_array)),
             sqes: first(&self.sqes),
-            sqe_stride: 1 << usize::from(self.shape.big_sqes),
+            sqe_size: self.shape.sqe_size,
             sq_entries: self.shape.sq_entries,
             cq_head: NonNull::from(&self.cq_head),
             cq_tail: NonNull::from(&self.cq_tail),
+            cq_flags: NonNull::from(&self.cq_flags),
             cq_overflow: NonNull::from(&self.cq_overflow),
             cqes: first(&self.cqes),
-            cqe_size: if self.shape.big_cqes {
-                CqeSize::Big
-            } else {
-                CqeSize::Small
-            },
+            cqe_size: self.shape.cqe_size,
             cq_entries: self.shape.cq_entries,
         }
     }
@@ -90,9 +89,9 @@ impl Memory {
         self.sq_tail.load(Acquire)
     }
 
-    /// `io_get_sqe`: READ_ONCE of the index, then the SQE. `None` for an index outside
-    /// the ring, which the kernel counts as dropped.
-    pub(super) fn sqe(&self, head: u32) -> Option<Sqe> {
+    /// `io_get_sqe`: READ_ONCE of the index, then the SQE; of a big one both halves. `None`
+    /// for an index outside the ring, which the kernel counts as dropped.
+    pub(super) fn sqe(&self, head: u32) -> Option<(Sqe, Option<Sqe>)> {
         let cell = head & (self.shape.sq_entries - 1);
         let index = match self.sq_array.get(cell as usize) {
             // Ordering: Relaxed, READ_ONCE in the kernel; the tail's acquire covers it.
@@ -104,9 +103,23 @@ impl Memory {
             self.sq_dropped.fetch_add(1, Relaxed);
             return None;
         }
-        let at = (index as usize) << usize::from(self.shape.big_sqes);
-        // SAFETY: between the tail and the head the SQE is the kernel's (rule S1).
-        Some(self.sqes[at].with(|sqe| unsafe { sqe.read() }))
+        let at = (index as usize) << self.shape.sqe_size.shift();
+        let half = |at: usize| {
+            // SAFETY: between the tail and the head the SQE is the kernel's (rule S1).
+            self.sqes[at].with(|sqe| unsafe { sqe.read() })
+        };
+        let is_big = self.shape.sqe_size == EntrySize::Big;
+        Some((half(at), is_big.then(|| half(at + 1))))
+    }
+
+    /// The CQ's slots that these words fill.
+    pub(super) fn slots_of(&self, words: &[u64]) -> u32 {
+        words.len() as u32 >> (1 + self.shape.cqe_size.shift())
+    }
+
+    /// Whether a CQE takes two slots.
+    pub(super) fn takes_two(&self, is_big: bool) -> bool {
+        is_big && self.shape.cqe_size == EntrySize::Mixed
     }
 
     /// `io_commit_sqring`: `smp_store_release` of the head.
@@ -134,12 +147,12 @@ impl Memory {
     }
 
     /// `io_fill_cqe_req`: WRITE_ONCE of the words.
-    pub(super) fn set_cqe(&self, slot: u32, words: [u64; 4]) {
-        let len = 2 << usize::from(self.shape.big_cqes);
-        let at = slot as usize * len;
+    pub(super) fn set_cqe(&self, slot: u32, words: &[u64]) {
+        let at = (slot as usize) << (1 + self.shape.cqe_size.shift());
+        let len = words.len();
         for (cell, word) in self.cqes[at..at + len].iter().zip(words) {
             // Ordering: Relaxed, as in the kernel; the tail's release passes them on.
-            cell.store(word, Relaxed);
+            cell.store(*word, Relaxed);
         }
     }
 

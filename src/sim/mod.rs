@@ -28,13 +28,16 @@
 //! # Ok::<(), ringway::EnterError>(())
 //! ```
 
+mod fate;
 mod kernel;
 mod memory;
 
-pub use kernel::{Fate, Kernel};
+pub use fate::Fate;
+pub use kernel::Kernel;
 
 use crate::Ring;
 use crate::abi::{Params, Sqe, setup};
+use crate::mapping::EntrySize;
 use crate::ring::{self, Core};
 use crate::setup::Order;
 use crate::sync::ReadMarks;
@@ -90,8 +93,8 @@ impl Ring {
                 sq_entries: entries,
                 cq_entries: entries.saturating_mul(2),
                 has_array: true,
-                big_sqes: false,
-                big_cqes: false,
+                sqe_size: EntrySize::Small,
+                cqe_size: EntrySize::Small,
                 start: u32::MAX - 1,
             },
             is_sqpoll: false,
@@ -127,13 +130,26 @@ impl Simulation {
 
     /// SQEs of 128 bytes.
     pub fn sqe128(mut self) -> Self {
-        self.shape.big_sqes = true;
+        self.shape.sqe_size = EntrySize::Big;
+        self
+    }
+
+    /// SQEs of 64 bytes, and of 128 for [`Sq::pop128`](crate::Sq::pop128); needs
+    /// [`Order::Claim`].
+    pub fn sqe_mixed(mut self) -> Self {
+        self.shape.sqe_size = EntrySize::Mixed;
         self
     }
 
     /// CQEs of 32 bytes.
     pub fn cqe32(mut self) -> Self {
-        self.shape.big_cqes = true;
+        self.shape.cqe_size = EntrySize::Big;
+        self
+    }
+
+    /// CQEs of 16 bytes, and of 32 for [`Fate::complete_big`] and [`Fate::more_big`].
+    pub fn cqe_mixed(mut self) -> Self {
+        self.shape.cqe_size = EntrySize::Mixed;
         self
     }
 
@@ -197,12 +213,15 @@ impl Simulation {
     /// # Panics
     ///
     /// If a number of entries is not a power of two, if there are fewer CQEs than SQEs, or
-    /// more of either than the kernel allows (32768, 65536); if no pass is allowed.
+    /// more of either than the kernel allows (32768, 65536); if sizes are mixed and there is
+    /// room for one entry only, or SQEs are in any order; if no pass is allowed.
     pub fn build(self) -> (Ring, Kernel) {
         let Shape {
             sq_entries,
             cq_entries,
             has_array,
+            sqe_size,
+            cqe_size,
             ..
         } = self.shape;
         assert!(
@@ -218,6 +237,15 @@ impl Simulation {
         assert!(
             cq_entries.is_power_of_two(),
             "{cq_entries} CQEs: not a power of two"
+        );
+        let is_mixed = |size| size == EntrySize::Mixed;
+        assert!(
+            !is_mixed(sqe_size) || (sq_entries > 1 && !has_array),
+            "SQEs of mixed sizes need Order::Claim, and room for two"
+        );
+        assert!(
+            !is_mixed(cqe_size) || cq_entries > 1,
+            "CQEs of mixed sizes need room for two"
         );
         assert!(
             cq_entries >= sq_entries,

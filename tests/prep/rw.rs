@@ -5,7 +5,12 @@ use std::io::{self, Seek, Write};
 
 use ringway::prep::{CURRENT_POSITION, Fixed, RwFlags, Target};
 
+use super::child::{knows, tried};
 use super::*;
+
+mod besides;
+mod fixed;
+mod multishot;
 
 #[test]
 fn read_at_an_offset() {
@@ -26,6 +31,7 @@ fn read_at_an_offset() {
         assert_eq!(buf, bytes);
     }
     assert_eq!(file.stream_position().unwrap(), 0);
+    tried("OP_READ");
 }
 
 #[test]
@@ -45,19 +51,22 @@ fn read_at_the_current_position() {
     assert_eq!(file.stream_position().unwrap(), 8);
 }
 
+/// The manual wants 0 or -1 as the offset; the kernel does not look at it.
 #[test]
 fn read_from_a_pipe_when_data_comes() {
     let ring = ring();
     let (reader, mut writer) = io::pipe().unwrap();
-    let buf = memory::<8>();
-    start(&ring, |sqe| {
-        // SAFETY: the memory stays.
-        unsafe { sqe.prep_read(&reader, buf.as_mut_ptr(), 8, 0) }
-    });
-    assert_idle(&ring);
-    writer.write_all(b"data").unwrap();
-    assert_eq!(result(next(&ring)), Ok(4));
-    assert_eq!(buf, b"data....");
+    for offset in [0, 5, CURRENT_POSITION] {
+        let buf = memory::<8>();
+        start(&ring, |sqe| {
+            // SAFETY: the memory stays.
+            unsafe { sqe.prep_read(&reader, buf.as_mut_ptr(), 8, offset) }
+        });
+        assert_idle(&ring);
+        writer.write_all(b"data").unwrap();
+        assert_eq!(result(next(&ring)), Ok(4));
+        assert_eq!(buf, b"data....");
+    }
 }
 
 #[test]
@@ -93,6 +102,7 @@ fn write_at_an_offset() {
     assert_eq!(got, Ok(3));
     assert_eq!(fs::read(path).unwrap(), b"0123abc789");
     assert_eq!(file.stream_position().unwrap(), 0);
+    tried("OP_WRITE");
 }
 
 #[test]
@@ -140,6 +150,7 @@ fn readv_scatters() {
     });
     assert_eq!(got, Ok(9));
     assert_eq!((&*a, &*b), (b"123", b"456789.."));
+    tried("OP_READV");
 }
 
 #[test]
@@ -156,6 +167,7 @@ fn writev_gathers() {
     });
     assert_eq!(got, Ok(3));
     assert_eq!(fs::read(path).unwrap(), b"01234bca89");
+    tried("OP_WRITEV");
 }
 
 /// Whenever the operation starts.
@@ -168,30 +180,44 @@ fn the_iovecs_are_copied_at_submit() {
         (|first| first, Sqe::drain),
         (Sqe::link, |readv| readv),
     ];
-    for (set_first, set_readv) in cases {
-        let ring = ring();
-        let (gate, mut opener) = io::pipe().unwrap();
-        let (reader, mut writer) = io::pipe().unwrap();
-        let (first, a, b) = (memory::<1>(), memory::<2>(), memory::<2>());
-        let mut iovecs = [iovec(a), iovec(b)];
-        push(&ring, |sqe| {
-            // SAFETY: the memory stays, the pipe is open until the CQE.
-            set_first(unsafe { sqe.prep_read(&gate, first.as_mut_ptr(), 1, 0) })
-        });
-        start(&ring, |sqe| {
-            // SAFETY: as above, and the iovecs stay until submit.
-            set_readv(unsafe { sqe.prep_readv(&reader, iovecs.as_ptr(), 2, 0) }).user_data(1)
-        });
-        iovecs.fill(libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
-        });
-        opener.write_all(b"!").unwrap();
-        writer.write_all(b"data").unwrap();
-        assert_eq!(results(&ring), [(0, Ok(1)), (1, Ok(4))]);
-        assert_eq!((&*a, &*b), (b"da", b"ta"));
-        // The array was in use up to here: the overwriting was not optimised away.
-        assert!(iovecs.iter().all(|iovec| iovec.iov_len == 0));
+    for is_fixed in [false, true] {
+        if is_fixed && !knows(&ring(), 60, "OP_READV_FIXED") {
+            continue;
+        }
+        for (set_first, set_readv) in cases {
+            let ring = ring();
+            let (gate, mut opener) = io::pipe().unwrap();
+            let (reader, mut writer) = io::pipe().unwrap();
+            let (first, buf) = (memory::<1>(), memory::<6>());
+            register_buffers(&ring, &[iovec(buf)]);
+            let (a, b) = buf.split_at_mut(2);
+            let mut iovecs = [iovec(a), iovec(b)];
+            push(&ring, |sqe| {
+                // SAFETY: the memory stays, the pipe is open until the CQE.
+                set_first(unsafe { sqe.prep_read(&gate, first.as_mut_ptr(), 1, 0) })
+            });
+            start(&ring, |sqe| {
+                let (iovecs, none) = (iovecs.as_ptr(), RwFlags::NONE);
+                // SAFETY: as above, and the iovecs stay until submit.
+                let sqe = unsafe {
+                    match is_fixed {
+                        false => sqe.prep_readv(&reader, iovecs, 2, 0),
+                        true => sqe.prep_readv_fixed(&reader, iovecs, 2, 0, none, 0),
+                    }
+                };
+                set_readv(sqe).user_data(1)
+            });
+            iovecs.fill(libc::iovec {
+                iov_base: std::ptr::null_mut(),
+                iov_len: 0,
+            });
+            opener.write_all(b"!").unwrap();
+            writer.write_all(b"data").unwrap();
+            assert_eq!(results(&ring), [(0, Ok(1)), (1, Ok(4))]);
+            assert_eq!(buf, b"data..");
+            // The array was in use up to here: the overwriting was not optimised away.
+            assert!(iovecs.iter().all(|iovec| iovec.iov_len == 0));
+        }
     }
 }
 

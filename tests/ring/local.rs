@@ -1,7 +1,8 @@
 //! The ring of one thread.
 
 use super::LOST;
-use ringway::{Builder, Cqe, Local, Order, Ring, Waited};
+use super::child::tried;
+use ringway::{Builder, Cqe, Errno, Local, Order, Ring, SqPoll, Waited};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -11,12 +12,13 @@ fn local(change: impl FnOnce(Builder<'static>) -> Builder<'static>) -> Local {
     built.unwrap_or_else(|refused| panic!("{refused}"))
 }
 
-fn modes() -> [Local; 4] {
+fn modes() -> [Local; 5] {
     [
         local(|builder| builder),
         local(|builder| builder.order(Order::Claim)),
         local(|builder| builder.coop_taskrun().taskrun_flag()),
         local(|builder| builder.single_issuer().defer_taskrun()),
+        local(|builder| builder.single_issuer().register_ring_fd()),
     ]
 }
 
@@ -40,6 +42,8 @@ fn submits_and_waits_for_a_read_that_is_not_ready() {
         assert_eq!((cqe.user_data(), cqe.result()), (3, Ok(5)));
         assert_eq!(&buffer, b"hello");
     }
+    tried("ENTER_GETEVENTS");
+    tried("ENTER_EXT_ARG");
 }
 
 #[test]
@@ -96,4 +100,51 @@ fn overflow_is_reaped() {
         }
         assert_eq!(count, 64);
     }
+}
+
+#[test]
+fn it_belongs_to_the_thread_that_enables_it() {
+    const ENABLE_RINGS: u32 = 12;
+    let builder = Ring::builder(8).single_issuer().defer_taskrun();
+    let disabled = builder.build_disabled().unwrap();
+    std::thread::spawn(move || {
+        let ring = disabled.enable_local().unwrap();
+        ring.pop().unwrap().push();
+        assert_eq!(ring.submit_and_wait(1, Some(LOST)), Ok(Waited::Maybe));
+        assert_eq!(ring.reap().map(|cqe| cqe.result()), Some(Ok(0)));
+        // SAFETY: the opcode takes no argument.
+        let again = unsafe {
+            ring.registrar()
+                .register(ENABLE_RINGS, std::ptr::null_mut(), 0)
+        };
+        assert_eq!(again, Err(Errno::from_raw(libc::EBADFD)));
+    })
+    .join()
+    .unwrap();
+    tried("REGISTER_ENABLE_RINGS");
+}
+
+/// Full, and nobody has told the SQ thread: after the wait there is room. (But for a signal,
+/// and the end of another ring of this thread: so neither ring ends before both are done.)
+#[test]
+fn a_full_queue_is_waited_for() {
+    let rings = [Order::Any, Order::Claim]
+        .map(|order| local(|builder| builder.order(order).sqpoll(SqPoll::new())));
+    for ring in &rings {
+        let mut pushed = 0;
+        let mut cqes = [Cqe::default(); 8];
+        for _ in 0..200 {
+            while let Some(slot) = ring.pop() {
+                slot.push();
+                pushed += 1;
+            }
+            assert_eq!(ring.wait_for_space(), Ok(()));
+            assert!(ring.in_use() < 8, "no room");
+            pushed -= ring.reap_batch(&mut cqes);
+        }
+        for _ in 0..pushed {
+            assert!(ring.wait_one(Some(LOST)).unwrap().is_some(), "lost");
+        }
+    }
+    tried("ENTER_SQ_WAIT");
 }

@@ -7,8 +7,15 @@
 use ringway::{Cqe, Order, Ring, Sq};
 use std::time::{Duration, Instant};
 
+#[path = "../child/mod.rs"]
+mod child;
 mod local;
 mod queues;
+#[path = "../child/refuse.rs"]
+mod refuse;
+mod resize;
+mod sizes;
+mod wait_args;
 mod waiting;
 
 const ORDERS: [Order; 2] = [Order::Any, Order::Claim];

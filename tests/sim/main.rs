@@ -3,6 +3,7 @@
 #![cfg(feature = "sim")]
 
 mod faults;
+mod mixed;
 #[path = "../model/mod.rs"]
 mod model;
 mod script;

@@ -1,12 +1,15 @@
 //! What a contributor runs; `cargo xtask` lists it.
 
+mod abi;
 mod args;
 mod fuzz;
 mod instructions;
 mod lines;
 mod loom;
+mod source;
 mod stress;
 mod test;
+mod tried;
 mod weaken;
 
 use std::collections::BTreeSet;
@@ -21,8 +24,8 @@ use args::Args;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test                    all that a change must pass, on stable: format, clippy, docs, published dependencies,
-                          MSRV, tests in debug and release, loom models, each edge weakened, the cp example
+  test                    all that a change must pass, on stable: format, clippy, docs, the ABI whole,
+                          published dependencies, MSRV, tests in debug and release, loom models, each edge weakened, the cp example
   loom [FILTER]           every loom model, or those whose name contains FILTER
        [--jobs N]         models at a time (default: one per CPU)
        [--limit SECONDS]  time limit of one model (default: 600)
@@ -34,6 +37,9 @@ cargo xtask COMMAND
   stress --wrap           the real ring past 2^32 entries
   fuzz [TARGET]           every fuzz target, or TARGET; needs nightly and cargo-fuzz
        [--seconds N]      time for each target (default: 60)
+  abi                     opcodes, preps, registrations and flags: how many there are, and how many the crate has
+  abi --tried             runs the tests that try them and lists each opcode, registration and enter flag: tried,
+                          or skipped and why
   instructions            user-space instructions per operation, by callgrind; needs valgrind
   lines                   lines of Rust per folder
 
@@ -64,6 +70,7 @@ fn main() -> ExitCode {
         "stress" => stress::stress(args),
         "fuzz" => fuzz::fuzz(args),
         "instructions" => instructions::instructions(args),
+        "abi" => abi::abi(args),
         "lines" => lines::lines(args),
         _ => {
             eprint!("error: no command `{command}`\n\n{HELP}");

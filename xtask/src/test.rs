@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use crate::args::Args;
 use crate::loom::{self, Harness};
-use crate::{Answer, Skips, cargo, output, run, weaken};
+use crate::{Answer, Skips, abi, cargo, output, run, weaken};
 
 /// The word for the summary (`ok` or `skipped`), or the failure.
 type Outcome = Result<&'static str, String>;
 
 type Step = fn(&Skips) -> Outcome;
 
-const STEPS: [(&str, Step); 11] = [
+const STEPS: [(&str, Step); 12] = [
     ("format", |_| {
         pass(cargo("fmt --all --check"))?;
         // Not a member of the workspace.
@@ -31,6 +31,7 @@ const STEPS: [(&str, Step); 11] = [
         doc.env("RUSTDOCFLAGS", "-D warnings");
         pass(doc)
     }),
+    ("abi", |_| abi::complete().map(|()| "ok")),
     ("dependencies", |_| dependencies()),
     ("msrv", msrv),
     ("tests", |skips| {
