@@ -1,6 +1,7 @@
 //! Cancelling.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use ringway::prep::{CancelFlags, Fixed, Target, TimeoutFlags, Timespec};
 

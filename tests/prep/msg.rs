@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::thread;
+use std::time::Duration;
 
 use ringway::Local;
 use ringway::prep::{Direct, Fixed, MsgRingFlags, Target};
