@@ -1,7 +1,7 @@
 //! The ring counters past 2^32: at once on the simulated ring, in minutes on the
 //! kernel's.
 
-use ringway::{Cqe, Order, Ring};
+use ringway::{Cqe, Local, Order, ResizeError, Ring};
 use std::time::{Duration, Instant};
 
 const ORDERS: [Order; 2] = [Order::Any, Order::Claim];
@@ -234,5 +234,59 @@ fn soak() {
     };
     for order in ORDERS {
         soak_one(order, nops);
+    }
+}
+
+/// Resized where both queues have entries on both sides of the wrap: the kernel copies none
+/// of them there.
+#[test]
+#[ignore = "half an hour: cargo xtask stress --wrap"]
+fn soak_resize() {
+    const BATCH: u64 = 32768;
+    const NOPS: u64 = (1 << 32) - 20;
+    let nop = |ring: &Local, number| {
+        let mut slot = ring.pop().expect("a slot");
+        // SAFETY: a NOP holds no pointer.
+        unsafe { slot.prep_nop() }.user_data(number);
+        slot.push();
+    };
+    for order in ORDERS {
+        let builder = Ring::builder(BATCH as u32).order(order);
+        let builder = builder.single_issuer().defer_taskrun();
+        let mut ring = builder.build_local().expect("io_uring");
+        let mut cqes = vec![Cqe::default(); BATCH as usize];
+        let start = Instant::now();
+        let mut done = 0;
+        while done < NOPS {
+            let count = BATCH.min(NOPS - done);
+            ring.pop_batch(count as u32).expect("an empty ring").push();
+            ring.submit().expect("submit");
+            assert_eq!(ring.reap_batch(&mut cqes), count as usize, "after {done}");
+            done += count;
+        }
+        report(order, done, NOPS, start.elapsed());
+        match ring.resize(32, 64) {
+            Err(ResizeError::Kernel(errno)) if errno.raw() == libc::EINVAL => {
+                eprintln!("skipped: soak_resize: RESIZE_RINGS came with Linux 6.13");
+                return;
+            }
+            resized => resized.expect("resize"),
+        }
+        let next = |ring: &Local, numbers: std::ops::Range<u64>| {
+            for number in numbers {
+                assert_eq!(ring.reap().map(|cqe| cqe.user_data()), Some(number));
+            }
+        };
+        // First there are SQEs on both sides of the wrap, then CQEs.
+        (0..17).for_each(|number| nop(&ring, number));
+        ring.submit().expect("submit");
+        next(&ring, 0..5);
+        (17..27).for_each(|number| nop(&ring, number));
+        ring.resize(64, 256).expect("resize");
+        next(&ring, 5..12);
+        ring.submit_and_wait(15, None).expect("wait");
+        ring.resize(16, 32).expect("resize");
+        next(&ring, 12..27);
+        assert_eq!((ring.reap(), ring.in_use()), (None, 0));
     }
 }

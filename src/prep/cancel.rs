@@ -106,7 +106,7 @@ impl Sqe {
     }
 
     /// Cancels an operation that matches in all of these at once: its `user_data`, its
-    /// file, its opcode (the number of `IORING_OP_*`); with [`CancelFlags::ALL`] all that
+    /// file, its opcode (one of [`op`]); with [`CancelFlags::ALL`] all that
     /// do. What is `None` may be anything.
     ///
     /// CQE and `res` as for [`prep_cancel64`](Sqe::prep_cancel64), and `EBADF`. With

@@ -456,6 +456,28 @@ mod tests {
     }
 
     #[test]
+    fn block_commands() {
+        let (file, fd) = null();
+        let mut sqe = used();
+        // SAFETY: nobody submits this SQE.
+        unsafe { sqe.prep_cmd_discard(&file, OFFSET, OFFSET + 1) };
+        assert_fields(
+            sqe,
+            &[
+                (OPCODE, &[46]),
+                (FD, &fd),
+                (COMMAND, &n32(0x1200)),
+                (ADDR, &n64(OFFSET)),
+                (VALUE, &n64(OFFSET + 1)),
+            ],
+        );
+        let mut sqe = used();
+        // SAFETY: nobody submits this SQE.
+        unsafe { sqe.prep_cmd_zone_reset_all(&file) };
+        assert_fields(sqe, &[(OPCODE, &[46]), (FD, &fd), (COMMAND, &n32(0x1201))]);
+    }
+
+    #[test]
     fn each_part_of_a_timestamp_is_read() {
         let cqe = |res, flags| Cqe32 {
             cqe: Cqe {

@@ -75,8 +75,9 @@ impl Sqe {
     /// [`prep_msg_ring`](Sqe::prep_msg_ring) that also gives the flags of the CQE, which
     /// are 0 otherwise.
     ///
-    /// They mean there what they mean in any CQE: `MORE`, or a buffer id. Linux 6.3;
-    /// `io_uring_prep_msg_ring_cqe_flags(3)`.
+    /// They mean there what they mean in any CQE: `MORE`, or a buffer id. On a ring of
+    /// mixed CQEs `CQE_F_SKIP` makes it padding, which nobody gets to see, and `CQE_F_32`
+    /// makes it a large one. Linux 6.3; `io_uring_prep_msg_ring_cqe_flags(3)`.
     ///
     /// # Safety
     /// As for [`prep_msg_ring`](Sqe::prep_msg_ring).

@@ -75,7 +75,8 @@ impl Sqe {
     /// One CQE: `res` is `ETIME` when the time is over (the usual end, though an
     /// error by form), 0 when the count was reached. With
     /// [`MULTISHOT`](TimeoutFlags::MULTISHOT) one CQE with `ETIME` each time, all but
-    /// the last with the `MORE` flag. `EINVAL` for negative times and for two clocks.
+    /// the last with the `MORE` flag. `EINVAL` for negative times, for two clocks, and for
+    /// [`MULTISHOT`](TimeoutFlags::MULTISHOT) with [`ABS`](TimeoutFlags::ABS).
     /// Linux 5.4; `io_uring_prep_timeout(3)`.
     ///
     /// ```
@@ -226,7 +227,8 @@ impl Sqe {
     /// link timeout. What is linked behind this one waits for the operation, not for
     /// the timeout, and has no time limit.
     ///
-    /// The kernel cancels by `user_data`: give the operation one that no other in flight
+    /// Of the flags those of time and clock count; the others change nothing. The kernel
+    /// cancels by `user_data`: give the operation one that no other in flight
     /// has, or another may be cancelled in its place.
     ///
     /// One CQE: `res` is `ETIME` (the time was over, the operation was cancelled; 1 in

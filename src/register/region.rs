@@ -136,9 +136,6 @@ impl Disabled {
     pub fn register_waits(&mut self, count: u32, memory: WaitMemory) -> Result<(), Errno> {
         let (registrar, flags) = (self.registrar(), RegionFlags::REG_WAIT_ARG);
         let len = WaitTable::len(count)?;
-        if len == 0 {
-            return Err(Errno::from_raw(libc::EINVAL));
-        }
         let memory = match memory {
             WaitMemory::Kernel => registrar.register_region_alloc(len, flags)?.memory,
             WaitMemory::Process => {

@@ -102,14 +102,16 @@ impl CqQueue {
                 let slot = self.view.slot_of(head.wrapping_add(slots));
                 let cqe = self.view.read(slot);
                 let is_mixed = self.view.size() == EntrySize::Mixed;
+                let len = 1 + u32::from(is_mixed && cqe.flags & cqe_flags::BIG != 0);
+                // The kernel's padding is small, that of a message may be big.
                 if is_mixed && cqe.flags & cqe_flags::SKIP != 0 {
-                    slots += 1;
+                    slots += len;
                     continue;
                 }
                 if count == max {
                     break;
                 }
-                slots += 1 + u32::from(is_mixed && cqe.flags & cqe_flags::BIG != 0);
+                slots += len;
                 put(count, cqe, self.view.read_extra(slot, cqe));
                 count += 1;
             }

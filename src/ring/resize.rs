@@ -204,7 +204,7 @@ impl Core {
             self.poison();
             ResizeError::Unmapped(error.errno())
         })?;
-        self.move_to(mapping, params, pushed);
+        self.move_to(mapping, pushed);
         Ok(())
     }
 
@@ -238,16 +238,19 @@ impl Core {
     /// The kernel has copied what lies between them, but wrongly: by its place in the SQ,
     /// not by the index array, which it has not copied; nothing, where a counter wraps in
     /// between; and a half of each entry that is larger than the smallest.
-    fn move_to(&mut self, mapping: Mapping, params: Params, pushed: Vec<[Sqe; 2]>) {
+    fn move_to(&mut self, mapping: Mapping, pushed: Vec<[Sqe; 2]>) {
         let pointers = mapping.pointers();
         // SAFETY: the mapping is put where the core holds it, below, and was made for this
         // core alone.
         let (sq, cq) = unsafe { (SqView::new(pointers), CqView::new(pointers)) };
         let head = cq.head();
         let count = cq.tail().wrapping_sub(head);
-        self.cq = CqQueue::new(cq, ReadMarks::new(params.cq_entries));
-        self.sq = requeue(sq, &params, pushed);
-        self.params = params;
+        self.cq = CqQueue::new(cq, ReadMarks::new(pointers.cq_entries));
+        let order = match self.params.flags & setup::NO_SQARRAY {
+            0 => Order::Any,
+            _ => Order::Claim,
+        };
+        self.sq = requeue(sq, order, pushed);
         match &mut self.kernel {
             Kernel::Real(real) => {
                 // SAFETY: nobody else is at either ring now, and CQEs keep their size.
@@ -262,14 +265,10 @@ impl Core {
 }
 
 /// A queue in which exactly these are pushed.
-fn requeue(view: SqView, params: &Params, pushed: Vec<[Sqe; 2]>) -> SqQueue {
+fn requeue(view: SqView, order: Order, pushed: Vec<[Sqe; 2]>) -> SqQueue {
     // The tail goes back to where the head is: the queue begins empty.
     let (head, tail) = (view.head(), view.tail());
     let _ = view.publish(tail, head);
-    let order = match params.flags & setup::NO_SQARRAY {
-        0 => Order::Any,
-        _ => Order::Claim,
-    };
     let queue = SqQueue::new(view, order);
     if let Some(claim) = queue.pop_batch(pushed.len() as u32) {
         write(&queue, claim, pushed);

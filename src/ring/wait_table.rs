@@ -61,18 +61,30 @@ impl WaitTable {
         Ok(())
     }
 
-    fn enter(&self, index: u32, real: &Real, request: Enter) -> Result<u32, Errno> {
-        let time_flags = self.time_flags.get(index as usize);
-        let time_flags = time_flags.ok_or(Errno::from_raw(libc::EFAULT))?.get();
+    fn entry(&self, index: u32) -> Option<Entry> {
+        let time_flags = self.time_flags.get(index as usize)?.get();
+        let offset = index as usize * size_of::<RegWait>();
+        Some(Entry { offset, time_flags })
+    }
+}
+
+/// An entry of a ring's table.
+struct Entry {
+    offset: usize,
+    time_flags: u32,
+}
+
+impl Entry {
+    /// Enters the ring of this table with this as the argument.
+    fn enter(&self, real: &Real, request: Enter) -> Result<u32, Errno> {
         let request = Enter {
-            flags: request.flags | enter::EXT_ARG | enter::EXT_ARG_REG | time_flags,
+            flags: request.flags | enter::EXT_ARG | enter::EXT_ARG_REG | self.time_flags,
             ..request
         };
-        let size = size_of::<RegWait>();
-        let offset = ptr::without_provenance(index as usize * size);
-        // SAFETY: with EXT_ARG_REG the argument is a place in the ring's region; what the
-        // entry there points to is in the same memory, which `self` keeps.
-        unsafe { real.enter_with(request, offset, size) }
+        let offset = ptr::without_provenance(self.offset);
+        // SAFETY: with EXT_ARG_REG the argument is a place in the ring's region. The entry
+        // there points to the same memory, which stays as long as the ring.
+        unsafe { real.enter_with(request, offset, size_of::<RegWait>()) }
     }
 }
 
@@ -121,8 +133,8 @@ impl Local {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn wait_reg(&self, want: u32, index: u32) -> Result<Waited, EnterError> {
-        let waits = self.table(index)?;
-        self.enter_to_wait(want, |real, request| waits.enter(index, real, request))
+        let entry = self.entry(index)?;
+        self.enter_to_wait(want, |real, request| entry.enter(real, request))
     }
 
     /// As [`Local::submit_and_wait_with`], with the wait that the entry `index` of the
@@ -132,15 +144,14 @@ impl Local {
     ///
     /// As [`Local::wait_reg`]; nothing was submitted when the index is outside the table.
     pub fn submit_and_wait_reg(&self, want: u32, index: u32) -> Result<Waited, EnterError> {
-        let waits = self.table(index)?;
-        self.enter_to_submit(want, |real, request| waits.enter(index, real, request))
+        let entry = self.entry(index)?;
+        self.enter_to_submit(want, |real, request| entry.enter(real, request))
     }
 
-    /// The table, if it has the entry: once it has submitted, the kernel would not say.
-    fn table(&self, index: u32) -> Result<&WaitTable, EnterError> {
-        let waits = self.waits.as_ref();
-        waits
-            .filter(|waits| (index as usize) < waits.time_flags.len())
-            .ok_or(EnterError::Kernel(Errno::from_raw(libc::EFAULT)))
+    /// Looked for before anything is submitted: afterwards the kernel would not say that it
+    /// is missing.
+    fn entry(&self, index: u32) -> Result<Entry, EnterError> {
+        let entry = self.waits.as_ref().and_then(|waits| waits.entry(index));
+        entry.ok_or(EnterError::Kernel(Errno::from_raw(libc::EFAULT)))
     }
 }

@@ -7,7 +7,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::ptr;
-use std::time::{Duration, SystemTime};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use libc::{SO_BROADCAST, SO_RCVBUF, SOL_SOCKET};
 use ringway::prep::{CancelFlags, Fixed, SocketCmd, Target, TxStage, TxTimestamp, UringCmdFlags};
@@ -431,7 +432,14 @@ impl Drop for LoopDevice {
         if let Some(device) = self.device.take() {
             let _ = ioctl(&device, Self::CLR_FD, 0);
         }
-        let _ = ioctl(&self.control, Self::CTL_REMOVE, self.number);
+        // A worker of the ring may hold the device a little longer than the last CQE says.
+        let patience = Instant::now() + Duration::from_secs(10);
+        while let Err(error) = ioctl(&self.control, Self::CTL_REMOVE, self.number) {
+            if error.raw_os_error() != Some(libc::EBUSY) || Instant::now() > patience {
+                break;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

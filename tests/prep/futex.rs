@@ -81,12 +81,15 @@ fn wake_a_thread() {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| {
             let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-            let forever = ptr::null::<libc::timespec>();
-            // SAFETY: the futex stays.
-            unsafe { libc::syscall(libc::SYS_futex, futex.as_ptr(), operation, 0, forever) }
+            let longest = libc::timespec {
+                tv_sec: 20,
+                tv_nsec: 0,
+            };
+            // SAFETY: the futex stays, the time stays during the call.
+            unsafe { libc::syscall(libc::SYS_futex, futex.as_ptr(), operation, 0, &longest) }
         });
         // Until it waits there is nobody to wake.
-        loop {
+        while !waiter.is_finished() {
             start_wake(&ring, futex, 1, FUTEX_MATCH_ANY);
             if results(&ring) == [(100, Ok(1))] {
                 break;
@@ -132,13 +135,16 @@ fn masks_must_meet() {
         return;
     }
     let futex = futex(0);
-    start_wait(&ring, futex, 0b0001, 1);
+    start_wait(&ring, futex, 1 << 31, 1);
     start_wait(&ring, futex, 0b0110, 2);
     start_wake(&ring, futex, 9, 0b1000);
     assert_eq!(results(&ring), [(100, Ok(0))]);
     start_wake(&ring, futex, 9, 0b1100);
     assert_eq!(results(&ring), [(2, Ok(0)), (100, Ok(1))]);
     start_wake(&ring, futex, 9, FUTEX_MATCH_ANY);
+    assert_eq!(results(&ring), [(1, Ok(0)), (100, Ok(1))]);
+    start_wait(&ring, futex, FUTEX_MATCH_ANY, 1);
+    start_wake(&ring, futex, 9, 1 << 31);
     assert_eq!(results(&ring), [(1, Ok(0)), (100, Ok(1))]);
 }
 
@@ -190,21 +196,21 @@ fn a_futex_on_a_node() {
     }
     const NO_NODE: u32 = u32::MAX;
     let numa = PRIVATE | FutexFlags::NUMA;
-    let [futex, node] = on_a_node(NO_NODE);
-    let address = futex.as_ptr();
-    start(&ring, |sqe| {
-        // SAFETY: both words stay.
-        unsafe { sqe.prep_futex_wait(address, 0, FUTEX_MATCH_ANY, numa) }.user_data(1)
-    });
-    // The kernel has chosen one: the node on which it looks for those who wait.
-    assert_ne!(node.load(Ordering::Relaxed), NO_NODE);
-    start(&ring, |sqe| {
-        // SAFETY: as above.
-        unsafe { sqe.prep_futex_wake(address, 1, FUTEX_MATCH_ANY, numa) }.user_data(100)
-    });
-    assert_eq!(results(&ring), [(1, Ok(0)), (100, Ok(1))]);
-
     for flags in [numa, numa | FutexFlags::MPOL] {
+        let [futex, node] = on_a_node(NO_NODE);
+        let address = futex.as_ptr();
+        start(&ring, |sqe| {
+            // SAFETY: both words stay.
+            unsafe { sqe.prep_futex_wait(address, 0, FUTEX_MATCH_ANY, flags) }.user_data(1)
+        });
+        // The kernel has chosen one: the node on which it looks for those who wait.
+        assert_ne!(node.load(Ordering::Relaxed), NO_NODE);
+        start(&ring, |sqe| {
+            // SAFETY: as above.
+            unsafe { sqe.prep_futex_wake(address, 1, FUTEX_MATCH_ANY, flags) }.user_data(100)
+        });
+        assert_eq!(results(&ring), [(1, Ok(0)), (100, Ok(1))]);
+
         let [futex, _] = on_a_node(NO_NODE - 1);
         let got = run(&ring, |sqe| {
             // SAFETY: both words stay.

@@ -5,7 +5,6 @@ use std::fs::{self, File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use ringway::{Cqe, Ring, Sqe};
 
@@ -25,6 +24,8 @@ mod msg;
 mod net;
 mod nop;
 mod open;
+#[path = "../child/ops.rs"]
+mod ops;
 mod poll;
 mod process;
 mod recv;
@@ -39,38 +40,7 @@ mod time;
 mod xattr;
 mod zc;
 
-fn ring() -> Ring {
-    Ring::builder(16)
-        .build()
-        .unwrap_or_else(|refused| panic!("{refused}"))
-}
-
-/// Prepares one operation and pushes it.
-fn push(ring: &Ring, prep: impl for<'sqe> FnOnce(&'sqe mut Sqe) -> &'sqe mut Sqe) {
-    let sq = ring.sq();
-    let mut slot = sq.pop().expect("16 slots are enough");
-    prep(&mut slot);
-    slot.push();
-}
-
-/// Prepares one operation and submits it. This thread is the only one at the ring, so
-/// the kernel has consumed the SQE on return.
-fn start(ring: &Ring, prep: impl for<'sqe> FnOnce(&'sqe mut Sqe) -> &'sqe mut Sqe) {
-    push(ring, prep);
-    ring.submit().unwrap();
-}
-
-/// The next CQE.
-#[track_caller]
-fn next(ring: &Ring) -> Cqe {
-    let cqe = ring.cq().wait_one(Some(Duration::from_secs(20))).unwrap();
-    cqe.expect("a completion within 20 s")
-}
-
-/// The result in a CQE, errors as numbers.
-fn result(cqe: Cqe) -> Result<u32, i32> {
-    cqe.result().map_err(|errno| errno.raw())
-}
+use ops::{assert_idle, next, nop, push, result, ring, run, start};
 
 /// The next `N` CQEs as (`user_data`, result), in the order of `user_data`.
 #[track_caller]
@@ -81,21 +51,6 @@ fn results<const N: usize>(ring: &Ring) -> [(u64, Result<u32, i32>); N] {
     });
     results.sort();
     results
-}
-
-/// One operation, from prep to result.
-#[track_caller]
-fn run(
-    ring: &Ring,
-    prep: impl for<'sqe> FnOnce(&'sqe mut Sqe) -> &'sqe mut Sqe,
-) -> Result<u32, i32> {
-    start(ring, prep);
-    result(next(ring))
-}
-
-#[track_caller]
-fn assert_idle(ring: &Ring) {
-    assert_eq!(ring.cq().reap(), None);
 }
 
 /// Memory that outlives every operation, also those of a test that fails.
@@ -124,9 +79,10 @@ fn register_files(ring: &Ring, files: &[Option<BorrowedFd>]) {
     ring.registrar().register_files(files).unwrap();
 }
 
-fn nop(sqe: &mut Sqe) -> &mut Sqe {
-    // SAFETY: a NOP names nothing.
-    unsafe { sqe.prep_nop() }
+/// Makes these the ring's registered buffers, from index 0 on. They have to stay.
+fn register_buffers(ring: &Ring, buffers: &[libc::iovec]) {
+    // SAFETY: the tests leak their buffers.
+    unsafe { ring.registrar().register_buffers(buffers) }.unwrap();
 }
 
 fn c_path(path: &Path) -> CString {

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::thread;
+use std::time::Duration;
 
 use ringway::Local;
 use ringway::prep::{Direct, Fixed, MsgRingFlags, Target};
@@ -34,6 +35,12 @@ fn disabled() -> OwnedFd {
 fn local() -> Local {
     let local = Ring::builder(8).single_issuer().defer_taskrun();
     local.build_local().unwrap()
+}
+
+#[track_caller]
+fn next_of(local: &Local) -> Cqe {
+    let cqe = local.wait_one(Some(Duration::from_secs(20))).unwrap();
+    cqe.expect("a completion within 20 s")
 }
 
 /// From prep to result.
@@ -82,7 +89,7 @@ fn messages_to_and_from_a_ring_of_one_thread() {
     let shared = ring();
     let local = local();
     assert_eq!(send(&shared, local.fd().unwrap(), 1, 2), Ok(0));
-    let message = local.wait_one(None).unwrap().unwrap();
+    let message = next_of(&local);
     assert_eq!((message.res(), message.user_data()), (1, 2));
 
     let mut slot = local.pop().unwrap();
@@ -91,7 +98,7 @@ fn messages_to_and_from_a_ring_of_one_thread() {
     slot.push();
     local.submit().unwrap();
     assert_eq!(results(&shared), [(4, Ok(3))]);
-    let sent = local.wait_one(None).unwrap().unwrap();
+    let sent = next_of(&local);
     assert_eq!((sent.user_data(), result(sent)), SENT);
 
     // From another thread, to one that waits.
@@ -104,9 +111,9 @@ fn messages_to_and_from_a_ring_of_one_thread() {
             unsafe { slot.prep_msg_ring(to, 5, 6, NONE) };
             slot.push();
             there.submit().unwrap();
-            assert_eq!(result(there.wait_one(None).unwrap().unwrap()), Ok(0));
+            assert_eq!(result(next_of(&there)), Ok(0));
         });
-        let message = local.wait_one(None).unwrap().unwrap();
+        let message = next_of(&local);
         assert_eq!((message.res(), message.user_data()), (5, 6));
     });
 }
@@ -146,6 +153,31 @@ fn with_the_flags_of_the_cqe() {
         assert_eq!(message.flags(), cqe_flags);
     }
     tried("OP_MSG_RING");
+}
+
+#[test]
+fn with_flags_that_say_how_large_it_is() {
+    const TEST: &str = "msg::with_flags_that_say_how_large_it_is";
+    if !has(6, 18, TEST, "rings of mixed CQEs") {
+        return;
+    }
+    let sender = ring();
+    let receiver = Ring::builder(8).cqe_mixed().build().unwrap();
+    let (skip, big) = (1 << 5, 1 << 15);
+    for data in 0..8 {
+        for (data, cqe_flags) in [(data, 0), (100, skip), (200, big), (100, skip | big)] {
+            let got = run(&sender, |sqe| {
+                // SAFETY: the ring is open, and the test knows what it sent.
+                unsafe { sqe.prep_msg_ring_cqe_flags(fd(&receiver), 1, data, NONE, cqe_flags) }
+            });
+            assert_eq!(got, Ok(0));
+        }
+        for want in [(data, 0), (200, big)] {
+            let message = next(&receiver);
+            assert_eq!((message.user_data(), message.flags()), want);
+        }
+        assert_idle(&receiver);
+    }
 }
 
 #[test]
@@ -265,7 +297,7 @@ fn a_file_goes_to_a_ring_of_one_thread() {
         // SAFETY: the rings are open, and the test knows what it sent.
         unsafe { sqe.prep_msg_ring_fd(to, Fixed(1), place, 9, NONE) }
     });
-    let message = local.wait_one(None).unwrap().unwrap();
+    let message = next_of(&local);
     assert_eq!((message.user_data(), result(message)), (9, Ok(0)));
     assert_eq!(results(&sender), [SENT]);
     writer.write_all(b"!").unwrap();
@@ -275,7 +307,7 @@ fn a_file_goes_to_a_ring_of_one_thread() {
     unsafe { slot.prep_read(Fixed(0), buf.as_mut_ptr(), 1, 0) };
     slot.push();
     local.submit().unwrap();
-    assert_eq!(result(local.wait_one(None).unwrap().unwrap()), Ok(1));
+    assert_eq!(result(next_of(&local)), Ok(1));
     assert_eq!(buf, b"!");
 }
 

@@ -1,16 +1,14 @@
 //! What the tests of sockets share: addresses, connections, buffer rings.
-#![allow(clippy::disallowed_types, reason = "loom does not run this")]
 
-use std::alloc::{Layout, alloc_zeroed};
 use std::io::Read;
 use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket,
 };
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::slice;
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use ringway::Ring;
+use ringway::register::{BufRing, BufRingFlags};
 
 use super::child::skip;
 
@@ -259,12 +257,10 @@ impl Control {
     }
 }
 
-/// A group of provided buffers: a ring that the kernel takes them from, in the order in
-/// which they were given. Its memory stays for ever.
+/// A group of provided buffers, in memory that stays for ever.
 pub struct BufferRing {
-    entries: *mut u8,
+    ring: BufRing,
     count: u16,
-    tail: u16,
     memory: *mut u8,
     size: usize,
 }
@@ -272,32 +268,11 @@ pub struct BufferRing {
 impl BufferRing {
     /// `count` buffers of `size` bytes, none of them given yet.
     pub fn new(ring: &Ring, group: u16, count: u16, size: usize) -> Self {
-        const PBUF_RING: u32 = 22;
-        let pages = |bytes: usize| {
-            let layout = Layout::from_size_align(bytes, 4096).unwrap();
-            // SAFETY: there are bytes in it.
-            let pages = unsafe { alloc_zeroed(layout) };
-            assert!(!pages.is_null());
-            pages
-        };
-        let entries = pages(usize::from(count) * 16);
-        // `struct io_uring_buf_reg`: the address, then entries and group.
-        let mut reg = [0u64; 5];
-        reg[0] = entries.expose_provenance() as u64;
-        let reg_bytes = reg.as_mut_ptr().cast::<u8>();
-        // SAFETY: both fields are inside the structure; the ring's memory stays for ever,
-        // and nobody reads it.
-        unsafe {
-            reg_bytes.add(8).cast::<u32>().write(count.into());
-            reg_bytes.add(12).cast::<u16>().write(group);
-            let registrar = ring.registrar();
-            registrar.register(PBUF_RING, reg_bytes.cast(), 1).unwrap();
-        }
+        let made = ring.register_buf_ring(count.into(), group, BufRingFlags::NONE);
         Self {
-            entries,
+            ring: made.unwrap(),
             count,
-            tail: 0,
-            memory: pages(usize::from(count) * size),
+            memory: vec![0; usize::from(count) * size].leak().as_mut_ptr(),
             size,
         }
     }
@@ -322,20 +297,13 @@ impl BufferRing {
 
     fn give_part(&mut self, id: u16, len: usize) {
         assert!(id < self.count);
-        let at = usize::from(self.tail % self.count) * 16;
-        // SAFETY: the entry is inside the ring, and not published; the tail is in the
-        // unused bytes of the first one, where the kernel reads it atomically.
+        // SAFETY: this much of the memory is the buffer's, and stays; tests give no buffer
+        // that the kernel has.
         unsafe {
             let buffer = self.memory.add(usize::from(id) * self.size);
-            let entry = self.entries.add(at);
-            let address = buffer.expose_provenance() as u64;
-            entry.cast::<u64>().write(address);
-            entry.add(8).cast::<u32>().write(len as u32);
-            entry.add(12).cast::<u16>().write(id);
-            self.tail = self.tail.wrapping_add(1);
-            let tail = AtomicU16::from_ptr(self.entries.add(14).cast());
-            tail.store(self.tail, Ordering::Release);
+            self.ring.add(buffer, len as u32, id);
         }
+        self.ring.advance();
     }
 
     /// The first bytes of a buffer that the kernel has filled.

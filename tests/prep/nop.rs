@@ -6,7 +6,6 @@ use ringway::prep::{Fixed, Nop};
 use ringway::{Builder, Cqe32};
 
 use super::child::{has, knows, tried};
-use super::rw::register_buffers;
 use super::*;
 
 /// A descriptor that is not open.
@@ -67,7 +66,7 @@ fn files_and_buffers_are_looked_up() {
     let ring = ring();
     let null = File::open("/dev/null").unwrap();
     register_files(&ring, &[None, Some(null.as_fd())]);
-    register_buffers(&ring, &[memory::<8>(), memory::<8>()]);
+    register_buffers(&ring, &[iovec(memory::<8>()), iovec(memory::<8>())]);
     // SAFETY: nothing is done to the descriptor, which is never open.
     let closed = unsafe { BorrowedFd::borrow_raw(CLOSED) };
     let new = Nop::new;

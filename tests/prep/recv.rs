@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::ptr;
+use std::time::Duration;
 
 use libc::{MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC, MSG_WAITALL};
 use ringway::Builder;

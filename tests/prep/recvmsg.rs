@@ -311,7 +311,8 @@ fn multishot_ends() {
     }
 
     let ring = ring();
-    BufferRing::new(&ring, 5, 1, 64).give([0]);
+    let mut group = BufferRing::new(&ring, 5, 1, 64);
+    group.give([0]);
     let msg = leak(room(0, 0));
     start(&ring, |sqe| multishot(sqe, &here, msg, 0).user_data(1));
     assert_idle(&ring);

@@ -189,7 +189,7 @@ fn the_iovecs_are_copied_at_submit() {
             let (gate, mut opener) = io::pipe().unwrap();
             let (reader, mut writer) = io::pipe().unwrap();
             let (first, buf) = (memory::<1>(), memory::<6>());
-            register_buffers(&ring, &[buf]);
+            register_buffers(&ring, &[iovec(buf)]);
             let (a, b) = buf.split_at_mut(2);
             let mut iovecs = [iovec(a), iovec(b)];
             push(&ring, |sqe| {
@@ -294,20 +294,4 @@ fn fixed_files() {
         assert_eq!(got, count);
         assert_eq!(buf, if index == 2 { b"0ab3" } else { b"...." });
     }
-}
-
-/// Makes these, which have to stay, the ring's registered buffers, from index 0 on.
-pub fn register_buffers(ring: &Ring, buffers: &[*mut [u8]]) {
-    const REGISTER_BUFFERS: u32 = 0;
-    let mut iovecs: Vec<libc::iovec> = buffers
-        .iter()
-        .map(|buffer| libc::iovec {
-            iov_base: buffer.cast(),
-            iov_len: buffer.len(),
-        })
-        .collect();
-    let count = iovecs.len().try_into().unwrap();
-    let table = iovecs.as_mut_ptr().cast();
-    // SAFETY: the kernel reads the table during the call; the buffers stay for ever.
-    unsafe { ring.registrar().register(REGISTER_BUFFERS, table, count) }.unwrap();
 }

@@ -148,6 +148,7 @@ fn fails() {
         (Timespec::new(-1, 0), TimeoutFlags::NONE),
         (Timespec::new(0, -1), TimeoutFlags::NONE),
         (HOUR, two_clocks),
+        (HOUR, TimeoutFlags::MULTISHOT | TimeoutFlags::ABS),
     ] {
         let got = run(&ring, |sqe| {
             // SAFETY: the time stays until the CQE.
@@ -327,6 +328,33 @@ fn link_timeout_cancels_the_operation() {
 }
 
 #[test]
+fn link_timeout_breaks_the_chain_whatever_its_flags() {
+    let ring = ring();
+    let (reader, _writer) = io::pipe().unwrap();
+    let buf = memory::<1>();
+    for flags in [
+        TimeoutFlags::NONE,
+        TimeoutFlags::ETIME_SUCCESS,
+        TimeoutFlags::MULTISHOT,
+    ] {
+        push(&ring, |sqe| {
+            // SAFETY: the memory stays, the pipe is open until the CQE.
+            unsafe { sqe.prep_read(&reader, buf.as_mut_ptr(), 1, 0) }.link()
+        });
+        push(&ring, |sqe| {
+            // SAFETY: the time is constant.
+            unsafe { sqe.prep_link_timeout(&SOON, flags) }
+                .user_data(1)
+                .link()
+        });
+        start(&ring, |sqe| nop(sqe).user_data(2));
+        let expired = (1, Err(libc::ETIME));
+        assert_eq!(results(&ring), [(0, CANCELED), expired, (2, CANCELED)]);
+        assert_idle(&ring);
+    }
+}
+
+#[test]
 fn link_timeout_at_a_moment_of_a_clock() {
     let ring = ring();
     let (reader, _writer) = io::pipe().unwrap();
@@ -440,15 +468,17 @@ fn link_timeout_finds_the_operation_by_its_user_data() {
     let (reader, mut writer) = io::pipe().unwrap();
     let (another, mut to_another) = io::pipe().unwrap();
     let buf = memory::<2>();
-    start_timed_read(&ring, &reader, SOON);
+    start_timed_read(&ring, &reader, HOUR);
     start(&ring, |sqe| {
         // SAFETY: the memory stays, the pipe is open until the CQE.
         unsafe { sqe.prep_read(&another, buf.as_mut_ptr(), 1, 0) }.user_data(READ)
     });
-    assert_eq!(
-        results(&ring),
-        [(READ, CANCELED), (LIMIT, Err(libc::ETIME))]
-    );
+    start(&ring, |sqe| {
+        // SAFETY: the time is constant.
+        unsafe { sqe.prep_timeout_update(&SOON, LIMIT, TimeoutUpdateFlags::LINK) }
+    });
+    let expired = (LIMIT, Err(libc::ETIME));
+    assert_eq!(results(&ring), [(0, Ok(0)), (READ, CANCELED), expired]);
     to_another.write_all(b"!").unwrap();
     assert_eq!(run(&ring, nop), Ok(0));
     assert_idle(&ring);

@@ -39,14 +39,6 @@ fn send(ring: &Ring, prep: impl for<'sqe> FnOnce(&'sqe mut Sqe) -> &'sqe mut Sqe
     told(ring)
 }
 
-/// Buffers 0, 1, ... of the ring, which keeps the pages.
-fn register_buffers(ring: &Ring, buffers: &mut [libc::iovec]) {
-    const REGISTER_BUFFERS: u32 = 0;
-    let (array, nr) = (buffers.as_mut_ptr().cast(), buffers.len() as u32);
-    // SAFETY: the tests keep their buffers for ever.
-    unsafe { ring.registrar().register(REGISTER_BUFFERS, array, nr) }.unwrap();
-}
-
 /// Bytes that are sent.
 fn part(bytes: &[u8]) -> libc::iovec {
     libc::iovec {
@@ -118,7 +110,7 @@ fn send_zc_fixed_sends_from_a_registered_buffer() {
     let ring = ring();
     let (here, mut there) = tcp(LOCALHOST);
     let (other, data) = (vec![9; 4096].leak(), data());
-    register_buffers(&ring, &mut [part(other), part(data)]);
+    register_buffers(&ring, &[part(other), part(data)]);
     let send = |from: usize, len, index| {
         send(&ring, |sqe| {
             let (buf, flags) = (data.as_ptr().wrapping_add(from), libc::MSG_WAITALL);
@@ -168,7 +160,7 @@ fn sendmsg_zc_fixed_sends_from_a_registered_buffer() {
     let ring = ring();
     let (here, mut there) = tcp(LOCALHOST);
     let (other, data) = (vec![9; 4096].leak(), data());
-    register_buffers(&ring, &mut [part(other), part(data)]);
+    register_buffers(&ring, &[part(other), part(data)]);
     let begin = |parts: [&[u8]; 2], index| {
         let mut iovecs = parts.map(part);
         let mut msg = message(&mut iovecs);
@@ -203,7 +195,7 @@ fn vectorized() {
     let ring = ring();
     let (here, mut there) = tcp(LOCALHOST);
     let data = data();
-    register_buffers(&ring, &mut [part(data)]);
+    register_buffers(&ring, &[part(data)]);
     let (low, high) = data.split_at(30_000);
     let begin = |fixed| {
         let mut iovecs = [part(high), part(low)];

@@ -2,7 +2,7 @@
 
 use ringway::prep::{Fixed, FsyncFlags};
 use ringway::register::{BpfFilter, BpfFlags, register_bpf_filter_task};
-use ringway::{Errno, Sqe, op};
+use ringway::{Sqe, op};
 
 use super::child::{in_child, linux, skip, tried, untried};
 use super::ops::{nop, run};
@@ -40,10 +40,6 @@ fn filter(program: &[libc::sock_filter], flags: BpfFlags) -> BpfFilter<'_> {
 fn fsync(sqe: &mut Sqe) -> &mut Sqe {
     // SAFETY: it names no memory.
     unsafe { sqe.prep_fsync(Fixed(7), FsyncFlags::NONE) }
-}
-
-fn raw(done: Result<(), Errno>) -> Result<(), i32> {
-    done.map_err(|errno| errno.raw())
 }
 
 #[test]

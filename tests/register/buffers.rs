@@ -75,8 +75,7 @@ fn register(ring: &Ring, buffers: &[libc::iovec]) -> i32 {
 fn update(ring: &Ring, offset: u32, buffers: &[libc::iovec], tags: &[u64]) -> Result<u32, i32> {
     let registrar = ring.registrar();
     // SAFETY: as in `register`.
-    let updated = unsafe { registrar.register_buffers_update_tag(offset, buffers, tags) };
-    updated.map_err(|errno| errno.raw())
+    raw(unsafe { registrar.register_buffers_update_tag(offset, buffers, tags) })
 }
 
 /// The tag that has come back.

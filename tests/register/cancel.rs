@@ -11,12 +11,11 @@ use ringway::prep::Fixed;
 use ringway::register::CancelBy;
 
 use super::child::{has, linux, tried};
-use super::ops::{next, start};
+use super::ops::{next, result, start};
 use super::*;
 
 fn cancel(ring: &Ring, by: CancelBy<'_>, timeout: Option<Duration>) -> Result<u32, i32> {
-    let found = ring.registrar().register_sync_cancel(by, timeout);
-    found.map_err(|errno| errno.raw())
+    raw(ring.registrar().register_sync_cancel(by, timeout))
 }
 
 /// Operations that wait for two pipes to be written to: pipe, opcode, `user_data`, and the
@@ -75,7 +74,7 @@ impl Pipes {
         let (mut cancelled, mut done) = (Vec::new(), Vec::new());
         for _ in WAITING {
             let cqe = next(&self.ring);
-            match cqe.result().map_err(|errno| errno.raw()) {
+            match result(cqe) {
                 Ok(result) => done.push((cqe.user_data(), result)),
                 Err(libc::ECANCELED) => cancelled.push(cqe.user_data()),
                 Err(errno) => panic!("errno {errno}"),

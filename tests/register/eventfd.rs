@@ -4,8 +4,6 @@ use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::os::fd::{AsRawFd, FromRawFd};
 
-use ringway::Sqe;
-
 use super::child::tried;
 use super::op::*;
 use super::*;
@@ -41,11 +39,6 @@ fn wait(eventfd: &File) {
     };
     // SAFETY: the kernel reads and writes one structure.
     assert_eq!(unsafe { libc::poll(&mut poll, 1, 20_000) }, 1);
-}
-
-fn nop(sqe: &mut Sqe) -> &mut Sqe {
-    // SAFETY: a NOP names nothing.
-    unsafe { sqe.prep_nop() }
 }
 
 #[test]

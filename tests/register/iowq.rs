@@ -7,17 +7,13 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use ringway::SqPoll;
 use ringway::prep::Dir;
 use ringway::register::MaxWorkers;
-use ringway::{Errno, SqPoll};
 
 use super::child::{patiently, skip, tried};
 use super::ops::{next, nop, result, start};
 use super::*;
-
-fn raw<T>(done: Result<T, Errno>) -> Result<T, i32> {
-    done.map_err(|errno| errno.raw())
-}
 
 /// The CPUs on which a thread may run; 0 is the calling one.
 fn cpus_of(thread: i32) -> Vec<u32> {

@@ -1,6 +1,6 @@
 //! Each registration on the real kernel: what it changes, and how it fails.
 
-use ringway::Ring;
+use ringway::{Errno, Ring};
 
 mod bpf;
 mod buf_ring;
@@ -15,17 +15,21 @@ mod iowq;
 mod msg;
 mod napi;
 mod op;
+#[path = "../child/ops.rs"]
 mod ops;
 mod personality;
 mod query;
+#[path = "../child/raw_ring.rs"]
+mod raw_ring;
 mod region;
 mod restrictions;
 mod ring_fd;
 mod threads;
 mod zcrx;
 
-fn ring() -> Ring {
-    Ring::builder(16)
-        .build()
-        .unwrap_or_else(|refused| panic!("{refused}"))
+use ops::ring;
+
+/// Errors as numbers.
+fn raw<T>(done: Result<T, Errno>) -> Result<T, i32> {
+    done.map_err(|errno| errno.raw())
 }

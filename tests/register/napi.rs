@@ -61,9 +61,8 @@ fn queues_are_added_and_removed() {
         return;
     }
     let registrar = ring.registrar();
-    let errno = |done: Result<(), ringway::Errno>| done.map_err(|errno| errno.raw());
-    let add = |id| errno(registrar.register_napi_add_id(id));
-    let del = |id| errno(registrar.register_napi_del_id(id));
+    let add = |id| raw(registrar.register_napi_add_id(id));
+    let del = |id| raw(registrar.register_napi_del_id(id));
     // Ids begin above the number of CPUs that the kernel is built for.
     const ID: u32 = 100_000;
 

@@ -66,6 +66,20 @@ fn each_entry_is_a_wait_of_its_own() {
             assert_eq!(ring.set_wait(index, long), Ok(()));
         }
         assert!(start.elapsed() < LOST, "another entry was read");
+        // What an entry points to lies in nobody's way.
+        let mut all = std::mem::MaybeUninit::zeroed();
+        // SAFETY: the set is filled before it is read.
+        let all = unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            all.assume_init()
+        };
+        let short = Wait::new().timeout(MS).sigmask(&all);
+        (0..COUNT).for_each(|index| ring.set_wait(index, short).unwrap());
+        for index in 0..COUNT {
+            let start = Instant::now();
+            assert_eq!(ring.wait_reg(1, index), Ok(Waited::TimedOut));
+            assert!(start.elapsed() >= MS);
+        }
         // One that was never set, and so has no limit but the completion.
         let ring = with_waits(COUNT, memory);
         ring.pop_batch(2).unwrap().push();

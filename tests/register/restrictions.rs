@@ -1,7 +1,7 @@
 //! Restrictions on a ring, and on a thread.
 
 use ringway::register::{Restriction, SqeFlags, opcode, register_restrictions_task};
-use ringway::{Disabled, Errno, Sqe, op};
+use ringway::{Disabled, Sqe, op};
 
 use super::child::{in_child, linux, skip, tried};
 use super::ops::{next, nop, result, run, start};
@@ -18,10 +18,6 @@ fn restricted(restrictions: &[Restriction]) -> Ring {
     let registered = disabled.registrar().register_restrictions(restrictions);
     registered.unwrap();
     disabled.enable().unwrap()
-}
-
-fn raw<T>(done: Result<T, Errno>) -> Result<T, i32> {
-    done.map_err(|errno| errno.raw())
 }
 
 /// An fsync of nothing: refused by the kernel, but for another reason.

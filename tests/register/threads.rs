@@ -2,15 +2,9 @@
 //!
 //! The crate's types forbid most of this, so the ring here is made, filled and entered by
 //! system calls alone. What the types allow is at the end.
-#![allow(
-    clippy::disallowed_types,
-    reason = "the counters of a ring that is not the crate's"
-)]
 
-use std::ffi::{c_long, c_void};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -19,148 +13,17 @@ use ringway::register::register_sync_msg;
 
 use super::child::{has, patiently};
 use super::ops::{next, nop, start};
+use super::raw_ring::*;
 use super::*;
-
-const SQPOLL: u32 = 1 << 1;
-const R_DISABLED: u32 = 1 << 6;
-const SINGLE_ISSUER: u32 = 1 << 12;
-const DEFER_TASKRUN: u32 = 1 << 13;
-
-const GETEVENTS: u32 = 1;
-const SQ_WAKEUP: u32 = 1 << 1;
-
-/// Of the rings, and of the SQEs.
-const MAPPED: usize = 512;
 
 const REGISTER_PROBE: u32 = 8;
 const REGISTER_ENABLE_RINGS: u32 = 12;
-
-/// What a call answered: a count, or an errno.
-type Answer = Result<i32, i32>;
 
 const OK: Answer = Ok(0);
 const DENIED: Answer = Err(libc::EEXIST);
 const NOT_ENABLED: Answer = Err(libc::EBADFD);
 
-fn answer(returned: c_long) -> Answer {
-    match returned {
-        -1 => Err(std::io::Error::last_os_error().raw_os_error().unwrap()),
-        count => Ok(count as i32),
-    }
-}
-
-/// A ring of 8 entries, by its system calls.
-struct Raw {
-    fd: OwnedFd,
-    rings: *mut u8,
-    sqes: *mut u8,
-    /// `struct io_uring_params`, as 32-bit words.
-    params: [u32; 30],
-}
-
-// SAFETY: the memory is the process's; the tests use it from one thread after the other.
-unsafe impl Send for Raw {}
-// SAFETY: as above.
-unsafe impl Sync for Raw {}
-
 impl Raw {
-    fn new(flags: u32) -> Result<Self, i32> {
-        let mut params = [0u32; 30];
-        params[2] = flags;
-        // SAFETY: the kernel reads and writes the 120 bytes of the parameters.
-        let fd = answer(unsafe { libc::syscall(libc::SYS_io_uring_setup, 8, &mut params) })?;
-        // SAFETY: the descriptor is new, and this ring's alone.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        // IORING_OFF_SQ_RING and IORING_OFF_SQES.
-        let [rings, sqes] = [0, 0x1000_0000].map(|offset| {
-            // SAFETY: a new mapping at an address of the kernel's choice. Rings and entries
-            // take that much at least.
-            let memory = unsafe {
-                let both = libc::PROT_READ | libc::PROT_WRITE;
-                let fd = fd.as_raw_fd();
-                libc::mmap(ptr::null_mut(), MAPPED, both, libc::MAP_SHARED, fd, offset)
-            };
-            assert_ne!(memory, libc::MAP_FAILED);
-            memory.cast()
-        });
-        Ok(Self {
-            fd,
-            rings,
-            sqes,
-            params,
-        })
-    }
-
-    /// The ring, where making one may wait for memory that others gave back.
-    fn make(flags: u32) -> Self {
-        let made = (0..10_000).find_map(|_| match Self::new(flags) {
-            Err(libc::ENOMEM) => {
-                thread::sleep(Duration::from_millis(1));
-                None
-            }
-            made => Some(made.unwrap()),
-        });
-        made.expect("memory for a ring within 10 s")
-    }
-
-    /// One of the counters, by the word of the parameters that says where it lies.
-    fn counter(&self, word: usize) -> &AtomicU32 {
-        // SAFETY: the kernel answered with an offset inside the mapping.
-        unsafe { &*self.rings.add(self.params[word] as usize).cast() }
-    }
-
-    /// Puts a NOP into the queue, for whoever submits.
-    fn push_nop(&self) {
-        let tail = self.counter(11);
-        let index = tail.load(Ordering::Relaxed) & 7;
-        // SAFETY: entry and place are below 8; the kernel reads neither before the tail is
-        // past them. A NOP is all zeros.
-        unsafe {
-            ptr::write_bytes(self.sqes.add(64 * index as usize), 0, 64);
-            let array = self.rings.add(self.params[16] as usize).cast::<u32>();
-            array.add(index as usize).write(index);
-        }
-        tail.fetch_add(1, Ordering::Release);
-    }
-
-    fn enter(&self, to_submit: u32, min_complete: u32, flags: u32) -> Answer {
-        let nothing = ptr::null::<c_void>();
-        let fd = self.fd.as_raw_fd();
-        // SAFETY: the kernel reads no argument, and the entries are NOPs.
-        answer(unsafe {
-            libc::syscall(
-                libc::SYS_io_uring_enter,
-                fd,
-                to_submit,
-                min_complete,
-                flags,
-                nothing,
-                0usize,
-            )
-        })
-    }
-
-    fn submit(&self) -> Answer {
-        let wakeup = if self.params[2] & SQPOLL != 0 {
-            SQ_WAKEUP
-        } else {
-            0
-        };
-        self.enter(1, 0, wakeup)
-    }
-
-    /// Completions that lie ready.
-    fn ready(&self) -> u32 {
-        let [head, tail] = [20, 21].map(|word| self.counter(word).load(Ordering::Acquire));
-        tail.wrapping_sub(head)
-    }
-
-    fn register(&self, opcode: u32, argument: *mut c_void, nr: u32) -> Answer {
-        let fd = self.fd.as_raw_fd();
-        // SAFETY: the callers' argument is what the opcode takes.
-        answer(unsafe { libc::syscall(libc::SYS_io_uring_register, fd, opcode, argument, nr) })
-    }
-
     /// Asks for the first two opcodes.
     fn probe(&self) -> Answer {
         let mut probe = [0u8; 16 + 2 * 8];
@@ -186,7 +49,7 @@ impl Raw {
                 expected += 1;
             }
             // The kernel has not taken it: so it is taken out again.
-            Err(_) => _ = self.counter(11).fetch_sub(1, Ordering::Relaxed),
+            Err(_) => _ = self.counter(SQ_TAIL).fetch_sub(1, Ordering::Relaxed),
         }
         let waited = self.enter(0, expected, GETEVENTS);
         if waited.is_ok() {
@@ -196,20 +59,13 @@ impl Raw {
     }
 }
 
-impl Drop for Raw {
-    fn drop(&mut self) {
-        for memory in [self.rings, self.sqes] {
-            // SAFETY: `new` mapped it with this length, and nothing points there any more.
-            unsafe { libc::munmap(memory.cast(), MAPPED) };
-        }
-    }
-}
-
 /// Who asks, and what has happened by then.
 #[derive(Clone, Copy, Debug)]
 enum Who {
     /// The thread that made the ring.
     Maker,
+    /// Another, before the maker has used it.
+    First,
     /// Another, after the maker has used it.
     Other,
     /// Another, after the maker has used it and exited.
@@ -236,16 +92,16 @@ fn asked(setup: u32, who: Who) -> [Answer; 3] {
         ring.asked()
     };
     let ring = match who {
-        Who::Maker | Who::Other => Raw::make(setup),
+        Who::Maker | Who::First | Who::Other => Raw::make(params(setup)),
         Who::AfterMaker => {
             let maker = move || {
-                let ring = Raw::make(setup);
+                let ring = Raw::make(params(setup));
                 assert_eq!(ring.asked(), [OK; 3]);
                 ring
             };
             thread::spawn(maker).join().unwrap()
         }
-        _ => Raw::make(setup | R_DISABLED),
+        _ => Raw::make(params(setup | R_DISABLED)),
     };
     match who {
         Who::Maker | Who::MakerBefore | Who::AfterMaker => ring.asked(),
@@ -253,7 +109,7 @@ fn asked(setup: u32, who: Who) -> [Answer; 3] {
             assert_eq!(ring.asked(), [OK; 3]);
             elsewhere(&ring, Raw::asked)
         }
-        Who::OtherBefore => elsewhere(&ring, Raw::asked),
+        Who::First | Who::OtherBefore => elsewhere(&ring, Raw::asked),
         Who::Enabler => elsewhere(&ring, enable),
         Who::NotEnabler => thread::scope(|scope| {
             let (asked, done) = std::sync::mpsc::channel::<()>();
@@ -308,6 +164,7 @@ fn each_setup_and_thread() {
         }
         for (who, expected) in [
             (Who::Maker, ALL),
+            (Who::First, others),
             (Who::Other, others),
             (Who::AfterMaker, others),
             (Who::MakerBefore, REGISTER),
@@ -320,7 +177,7 @@ fn each_setup_and_thread() {
         }
     }
     // A ring that defers needs to know to whom.
-    assert_eq!(Raw::new(DEFER_TASKRUN).err(), Some(libc::EINVAL));
+    assert_eq!(Raw::new(params(DEFER_TASKRUN)).err(), Some(libc::EINVAL));
 }
 
 /// The same, as far as the types let it be said.

@@ -8,14 +8,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use ringway::register::{Ifq, Zcrx, ZcrxArea, ZcrxChunk, register_query};
-use ringway::{Builder, Cqe32, Errno, Local, op};
+use ringway::{Builder, Cqe32, Local, op};
 
 use super::child::{linux, skip, tried, untried};
 use super::*;
-
-fn raw<T>(done: Result<T, Errno>) -> Result<T, i32> {
-    done.map_err(|errno| errno.raw())
-}
 
 /// What a ring for zero-copy receives needs.
 fn builder<'fd>() -> Builder<'fd> {

@@ -7,8 +7,9 @@ use super::*;
 /// Two registered buffers of 8 dots.
 fn registered(ring: &Ring) -> [*mut u8; 2] {
     let buffers: [*mut [u8; 8]; 2] = [memory(), memory()];
-    register_buffers(ring, &buffers.map(|buffer| buffer as *mut [u8]));
-    buffers.map(|buffer| buffer.cast())
+    let buffers = buffers.map(|buffer| buffer.cast());
+    register_buffers(ring, &buffers.map(|buffer| part(buffer, 8)));
+    buffers
 }
 
 /// What is in the buffer.

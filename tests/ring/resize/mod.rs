@@ -1,15 +1,18 @@
 //! Other sizes for a ring that runs: what lies in it stays, and a refusal changes nothing.
 
 use super::child::{has, in_child, linux, patiently, traces, tried, untried};
-use super::refuse::{deny, limit};
 use super::{LOST, ORDERS};
 use ringway::{Builder, Cqe, EnterError, Errno, Local, Order, ResizeError, Ring, SetupError};
-use ringway::{Wait, Waited};
+use ringway::{Slot, Wait, Waited};
 use std::io::Write;
 use std::mem::forget;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Instant;
+
+mod refused;
+
+use refused::too_few;
 
 type Set = fn(Builder<'static>) -> Builder<'static>;
 
@@ -38,9 +41,9 @@ fn is_big(number: u64) -> bool {
     number % 2 == 1
 }
 
-/// Pushes NOPs with these numbers; `sized` with CQEs of 32 bytes among them. In any order,
-/// the slots of two that follow each other change places: where an SQE lies is then not
-/// where its turn is.
+/// Pushes NOPs that are to come in this order; `sized` with CQEs of 32 bytes among them. Of
+/// two slots the later is pushed first: in any order its turn is then not where it lies, in
+/// claim order it is.
 fn push(ring: &Local, order: Order, sized: bool, numbers: Range<u64>) {
     let numbers: Vec<u64> = numbers.collect();
     for pair in numbers.chunks(2) {
@@ -48,7 +51,7 @@ fn push(ring: &Local, order: Order, sized: bool, numbers: Range<u64>) {
         if order == Order::Any {
             slots.reverse();
         }
-        for (mut slot, &number) in slots.into_iter().zip(pair) {
+        for (slot, &number) in slots.iter_mut().zip(pair) {
             // SAFETY: a NOP holds no pointer.
             unsafe { slot.prep_nop() }.user_data(number);
             if sized && is_big(number) {
@@ -60,8 +63,11 @@ fn push(ring: &Local, order: Order, sized: bool, numbers: Range<u64>) {
                 bytes[16..24].copy_from_slice(&second.to_ne_bytes());
                 bytes[28..32].copy_from_slice(&(1u32 << 5).to_ne_bytes());
             }
-            slot.push();
         }
+        if order == Order::Claim {
+            slots.reverse();
+        }
+        slots.into_iter().for_each(Slot::push);
     }
 }
 
@@ -88,6 +94,17 @@ fn works(ring: &Local, order: Order) {
         push(ring, order, false, number..number + 1);
         assert_eq!(ring.submit_and_wait(1, Some(LOST)), Ok(Waited::Maybe));
         reap(ring, false, number..number + 1);
+    }
+    if ring.sq_entries() > 1 {
+        let (first, second) = (ring.pop().expect("a slot"), ring.pop().expect("a slot"));
+        second.push();
+        ring.submit().unwrap();
+        // In claim order it waits for the first.
+        let count = u32::from(order == Order::Any);
+        assert_eq!(ring.ready(), count);
+        first.push();
+        assert_eq!(ring.submit_and_wait(2, Some(LOST)), Ok(Waited::Maybe));
+        assert_eq!(ring.reap_batch(&mut [Cqe::default(); 4]), 2);
     }
     assert_eq!((ring.in_use(), ring.reap()), (0, None));
     assert_eq!((ring.sq_dropped(), ring.cq_overflow()), (0, 0));
@@ -159,15 +176,15 @@ fn both_halves_of_a_large_sqe_stay() {
     for order in ORDERS {
         let mut ring = deferred(4, order, |builder| builder.sqe128());
         works(&ring, order);
-        for number in 1..4u8 {
-            let mut slot = ring.pop().expect("a slot");
+        let mut slots: Vec<_> = (0..3).map(|_| ring.pop().expect("a slot")).collect();
+        for (slot, number) in slots.iter_mut().zip(1u8..) {
             // SAFETY: a NOP holds no pointer, and its command area means nothing.
             unsafe {
                 slot.prep_nop().user_data(number.into());
                 slot.command_mut().fill(0xa0 + number);
             }
-            slot.push();
         }
+        slots.into_iter().rev().for_each(Slot::push);
         assert_eq!(ring.resize(16, 32), Ok(()));
         let fd = ring.fd().expect("a descriptor").as_raw_fd();
         let len = 16 * 128;
@@ -192,7 +209,11 @@ fn both_halves_of_a_large_sqe_stay() {
         found.sort_unstable();
         assert_eq!(found, [1, 2, 3]);
         ring.submit().unwrap();
-        reap(&ring, false, 1..4);
+        let mut seen = [(); 3].map(|_| ring.reap().expect("a completion").user_data());
+        if order == Order::Any {
+            seen.reverse();
+        }
+        assert_eq!(seen, [1, 2, 3]);
     }
 }
 
@@ -213,171 +234,6 @@ fn the_largest_ring_can_be_had_and_left() {
         reap(&ring, false, 32767..32768);
         works(&ring, order);
     }
-}
-
-#[track_caller]
-fn too_few(resized: Result<(), ResizeError>, name: &str, wanted: u32, least: u32) {
-    match resized {
-        Err(ResizeError::Size(SetupError::TooFew {
-            argument,
-            given,
-            min,
-            ..
-        })) => assert_eq!((argument, given, min), (name, wanted, least)),
-        other => panic!("{other:?}"),
-    }
-}
-
-#[test]
-fn a_refusal_leaves_the_ring_as_it_was() {
-    if !can("a_refusal_leaves_the_ring_as_it_was") {
-        return;
-    }
-    for order in ORDERS {
-        let mut ring = plain(8, order);
-        push(&ring, order, false, 0..5);
-        ring.submit().unwrap();
-        push(&ring, order, false, 5..10);
-        too_few(ring.resize(0, 16), "entries", 0, 1);
-        too_few(ring.resize(8, 4), "cq_entries", 4, 8);
-        too_few(ring.resize(4, 8), "entries", 4, 8);
-        let mut sizes = |sq, cq| match ring.resize(sq, cq) {
-            Err(ResizeError::Size(error)) => error.to_string(),
-            other => panic!("{other:?}"),
-        };
-        assert!(sizes(3, 8).contains("ask for 4"));
-        assert!(sizes(8, 24).contains("ask for 32"));
-        assert!(sizes(65536, 65536).contains("at most 32768"));
-        // As many are ready as four times the smallest.
-        push(&ring, order, false, 10..13);
-        ring.submit().unwrap();
-        too_few(ring.resize(8, 8), "cq_entries", 8, 16);
-        assert_eq!((ring.sq_entries(), ring.cq_entries()), (8, 16));
-        reap(&ring, false, 0..13);
-        works(&ring, order);
-    }
-    let mut others = [
-        Ring::builder(8).build_local().unwrap(),
-        Ring::builder(8).single_issuer().build_local().unwrap(),
-    ];
-    for ring in &mut others {
-        assert_eq!(ring.resize(16, 32), Err(ResizeError::NotDeferred));
-        works(ring, Order::Any);
-    }
-}
-
-#[test]
-fn forgotten_slots_are_counted() {
-    for order in ORDERS {
-        let mut ring = plain(8, order);
-        push(&ring, order, false, 0..2);
-        forget(ring.pop());
-        forget(ring.pop_batch(2));
-        push(&ring, order, false, 2..3);
-        let forgotten = match order {
-            Order::Any => 3,
-            // What is behind them cannot be the kernel's either.
-            Order::Claim => 4,
-        };
-        let refused = ResizeError::SlotsForgotten(forgotten);
-        assert!(refused.to_string().contains("drop each slot"));
-        assert_eq!(ring.resize(16, 32), Err(refused));
-        ring.submit().unwrap();
-        reap(&ring, false, 0..if order == Order::Any { 3 } else { 2 });
-        assert_eq!(ring.reap(), None);
-    }
-}
-
-/// The kernel's own refusal: a ring that is restricted to NOPs and to being enabled.
-#[test]
-fn the_kernel_may_refuse() {
-    if !can("the_kernel_may_refuse") {
-        return;
-    }
-    for order in ORDERS {
-        let builder = Ring::builder(8)
-            .order(order)
-            .single_issuer()
-            .defer_taskrun();
-        let disabled = builder.build_disabled().unwrap();
-        // struct io_uring_restriction: SQE_OP, NOP.
-        let mut nops = [1u16, 0, 0, 0, 0, 0, 0, 0];
-        const RESTRICTIONS: u32 = 11;
-        // SAFETY: the kernel reads one restriction of 16 bytes during the call.
-        unsafe {
-            let registrar = disabled.registrar();
-            registrar.register(RESTRICTIONS, nops.as_mut_ptr().cast(), 1)
-        }
-        .unwrap();
-        let mut ring = disabled.enable_local().unwrap();
-        push(&ring, order, false, 0..2);
-        ring.submit().unwrap();
-        push(&ring, order, false, 2..5);
-        let errno = Errno::from_raw(libc::EACCES);
-        assert_eq!(ring.resize(16, 32), Err(ResizeError::Kernel(errno)));
-        ring.submit().unwrap();
-        reap(&ring, false, 0..5);
-        works(&ring, order);
-    }
-}
-
-#[test]
-fn without_room_it_stays_small() {
-    let test = "resize::without_room_it_stays_small";
-    in_child(test, || {
-        if !can(test) {
-            return;
-        }
-        for (order, set) in [
-            (Order::Any, (|builder| builder) as Set),
-            (Order::Claim, |builder| builder.no_mmap()),
-        ] {
-            let mut ring = deferred(8, order, set);
-            push(&ring, order, false, 0..3);
-            ring.submit().unwrap();
-            push(&ring, order, false, 3..5);
-            let before = traces();
-            // The type of this constant differs from one libc to the next.
-            #[allow(clippy::unnecessary_cast, reason = "some have another")]
-            const AS: u32 = libc::RLIMIT_AS as u32;
-            limit(AS, 1 << 20);
-            let resized = ring.resize(32768, 65536);
-            limit(AS, libc::RLIM64_INFINITY);
-            let errno = Errno::from_raw(libc::ENOMEM);
-            assert_eq!(resized, Err(ResizeError::NoRoom(errno)));
-            assert_eq!(traces(), before);
-            ring.submit().unwrap();
-            reap(&ring, false, 0..5);
-            assert_eq!(ring.resize(32768, 65536), Ok(()));
-            assert_eq!(ring.resize(8, 16), Ok(()));
-            works(&ring, order);
-        }
-    });
-}
-
-/// There was room, the kernel has resized, and then the memory cannot be mapped: nothing
-/// can be heard of what was in flight, and the ring says so from then on.
-#[test]
-fn a_ring_that_cannot_be_mapped_is_lost() {
-    let test = "resize::a_ring_that_cannot_be_mapped_is_lost";
-    in_child(test, || {
-        if !can(test) {
-            return;
-        }
-        const OFF_SQES: u32 = 0x1000_0000;
-        let mut ring = plain(8, Order::Any);
-        push(&ring, Order::Any, false, 0..3);
-        deny(libc::SYS_mmap, Some((5, OFF_SQES)), libc::EPERM);
-        let errno = Errno::from_raw(libc::EPERM);
-        assert_eq!(ring.resize(16, 32), Err(ResizeError::Unmapped(errno)));
-        let lost = EnterError::CompletionLost;
-        assert_eq!(ring.submit(), Err(lost));
-        assert_eq!(ring.submit_and_wait(1, None), Err(lost));
-        assert_eq!(ring.wait(None), Err(lost));
-        assert_eq!(ring.wait_with(1, Wait::new()), Err(lost));
-        assert_eq!(ring.resize(16, 32), Err(ResizeError::Enter(lost)));
-        assert_eq!(ring.reap(), None);
-    });
 }
 
 #[test]
@@ -570,36 +426,5 @@ fn a_thousand_sizes_with_traffic() {
                 reaped += 1;
             }
         }
-    }
-}
-
-/// The kernel copies nothing where a counter comes round in what is pending.
-#[test]
-#[ignore = "minutes: cargo xtask stress"]
-fn stress_resize_over_the_wrap() {
-    const NOPS: u64 = 1 << 32;
-    const BATCH: u64 = 32768;
-    for order in ORDERS {
-        let mut ring = plain(BATCH as u32, order);
-        let mut cqes = vec![Cqe::default(); BATCH as usize];
-        let mut done = 0;
-        while done < NOPS - 20 {
-            let count = BATCH.min(NOPS - 20 - done);
-            ring.pop_batch(count as u32).expect("an empty ring").push();
-            ring.submit().unwrap();
-            assert_eq!(ring.reap_batch(&mut cqes), count as usize);
-            done += count;
-        }
-        assert_eq!(ring.resize(32, 64), Ok(()));
-        // SQEs and CQEs on both sides of the wrap.
-        push(&ring, order, false, 0..17);
-        ring.submit().unwrap();
-        push(&ring, order, false, 17..27);
-        assert_eq!(ring.resize(64, 256), Ok(()));
-        reap(&ring, false, 0..10);
-        assert_eq!(ring.submit_and_wait(17, Some(LOST)), Ok(Waited::Maybe));
-        assert_eq!(ring.resize(16, 32), Ok(()));
-        reap(&ring, false, 10..27);
-        works(&ring, order);
     }
 }
