@@ -114,7 +114,6 @@ impl Driver {
                 }
             }
         }
-        drop(sqes);
         batch.push();
         self.shared.pushed(count);
         Ok(OpId(id))
