@@ -309,3 +309,65 @@ fn a_dead_ring_refuses() {
     let leaked = shutdown.leaked.unwrap();
     assert_eq!((leaked.n, leaked.user_data), (1, vec![HELD]));
 }
+
+/// A refused submit with nothing else going on, and everybody asleep.
+#[test]
+fn a_refused_submit_is_tried_again_though_all_sleep() {
+    for policy in POLICIES {
+        let script = Script::default();
+        let simulation = (script.simulation(4, 8))
+            .faults(|call| (1..4).contains(&call).then_some(errno(libc::EAGAIN)));
+        let (ring, kernel) = simulation.build();
+        let (done, completions) = channel();
+        let builder = Pool::builder().submission(policy);
+        let handler = move |_: &Driver, completion: Completion| done.send(completion).unwrap();
+        let pool = builder
+            .build(ring, |_: &Driver, _: ()| (), handler)
+            .unwrap();
+        // The reaper waits in the kernel.
+        until(|| kernel.enters() == 1);
+        pool.driver().try_submit(operation(1)).unwrap();
+        let completion = completions.recv_timeout(LOST).expect("it is submitted");
+        assert_eq!(completion.user_data(), 1);
+    }
+}
+
+/// As above, with nobody who waits: the submitter tries again by itself.
+#[test]
+fn a_submitter_tries_again() {
+    let script = Script::default();
+    let simulation =
+        (script.simulation(4, 8)).faults(|call| (call < 3).then_some(errno(libc::ENOMEM)));
+    let (ring, _) = simulation.build();
+    let settings = Driver::builder().submission(POLICIES[1]);
+    let driver = settings.build(ring).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| driver.serve());
+        driver.try_submit(operation(1)).unwrap();
+        until(|| driver.reap(|_| ()) == 1);
+        driver.stop_serving();
+    });
+    assert!(driver.stats().refusals >= 3);
+}
+
+/// The first cancel comes too early for an operation that is just being pushed.
+#[test]
+fn what_is_pushed_behind_the_cancel_is_cancelled_too() {
+    let script = Script::default();
+    let (ring, kernel) = script.simulation(4, 8).build();
+    let driver = Driver::builder().build(ring).unwrap();
+    driver.try_submit(operation(HELD)).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let heard = script.heard.lock().unwrap();
+            let Ok(Said::Held(user_data)) = heard.recv() else {
+                panic!("not held");
+            };
+            let cancels = heard.iter().filter(|said| matches!(said, Said::Cancel));
+            assert_eq!(cancels.take(3).count(), 3);
+            assert!(kernel.complete(user_data, -libc::ECANCELED));
+        });
+        assert_eq!(driver.quiesce(Some(LOST), |_| ()), Ok(()));
+    });
+    assert_eq!(driver.stats().completed, 1);
+}
