@@ -13,6 +13,8 @@ mod harness;
 #[cfg(ringway_loom)]
 mod pool;
 #[cfg(ringway_loom)]
+mod roles;
+#[cfg(ringway_loom)]
 mod sq;
 #[cfg(ringway_loom)]
 mod submit;
@@ -27,6 +29,7 @@ fn main() -> std::process::ExitCode {
         cq::MODELS,
         wait::MODELS,
         pool::MODELS,
+        roles::MODELS,
     ];
     let models = families.concat();
     harness::main(&models)

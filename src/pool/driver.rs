@@ -117,7 +117,6 @@ impl Driver {
                 }
             }
         }
-        drop(sqes);
         batch.push();
         self.shared.pushed(count);
         Ok(OpId(id))

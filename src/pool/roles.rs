@@ -24,6 +24,9 @@ pub enum OnPanic {
     Stop,
 }
 
+/// How long a reaper keeps away from the ring when it has passed a wake on.
+const ASIDE: Duration = Duration::from_micros(50);
+
 /// A pool without its threads.
 pub struct Crew<J, W, H> {
     pub(super) common: Arc<Common<J>>,
@@ -156,11 +159,13 @@ impl<J> Common<J> {
     }
 
     /// A woken thread that has other things to do lets the next one know.
-    fn pass_on(&self) {
-        if self.is_ending() || self.jobs.needs_watcher() {
+    fn pass_on(&self) -> bool {
+        let is_for_others = self.is_ending() || self.jobs.needs_watcher();
+        if is_for_others {
             reached("wake passed on");
             self.wake();
         }
+        is_for_others
     }
 
     /// Sleeps, at most until the threads are to end.
@@ -204,10 +209,15 @@ where
     fn reap(&self, role: Role) {
         let mut pause = Pause::default();
         while !self.common.is_ending() {
-            if let Err(error) = self.wait_reap(role) {
-                self.refused(&mut pause, error);
-            } else {
-                pause = Pause::default();
+            match self.wait_reap(role) {
+                Ok(has_passed_on) => {
+                    pause = Pause::default();
+                    if has_passed_on {
+                        // The wake is for another, who has to come by first.
+                        self.common.rest(ASIDE);
+                    }
+                }
+                Err(error) => self.refused(&mut pause, error),
             }
         }
         self.leave(role);
@@ -225,12 +235,12 @@ where
             // A watcher now (rule Q2): a job that comes, comes with a wake. Also the end
             // does, so it may have come before this look.
             let waited = match common.is_ending() {
-                true => Ok(()),
+                true => Ok(false),
                 false => self.wait_reap(role),
             };
             common.jobs.unwatch();
             match waited {
-                Ok(()) => pause = Pause::default(),
+                Ok(_) => pause = Pause::default(),
                 Err(error) => {
                     if self.common.driver.is_dead() {
                         // Nothing will ever wake this thread from the ring.
@@ -262,23 +272,25 @@ where
         }
     }
 
-    fn wait_reap(&self, role: Role) -> Result<(), EnterError> {
+    /// Whether a wake was passed on.
+    fn wait_reap(&self, role: Role) -> Result<bool, EnterError> {
         let common = &*self.common;
+        let mut has_passed_on = false;
         // A thread that is both looks for jobs by itself, unless completions keep it.
         let woken = |is_busy: bool| {
             if is_busy || role != Role::Both {
-                common.pass_on();
+                has_passed_on = common.pass_on();
             }
         };
         let tell = |event| self.tell(role, event);
         let reaped = common.driver.wait_reap_woken(None, woken, tell)?;
         self.reaped(role, reaped);
-        Ok(())
+        Ok(has_passed_on)
     }
 
     fn reap_ready(&self, role: Role) -> usize {
         let common = &*self.common;
-        let woken = |_| common.pass_on();
+        let woken = |_| _ = common.pass_on();
         let reaped = (common.driver).reap_woken(woken, |event| self.tell(role, event));
         self.reaped(role, reaped);
         reaped

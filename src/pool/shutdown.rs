@@ -175,8 +175,9 @@ impl<J> Common<J> {
     pub fn shut_down(&self, timeout: Option<Duration>) -> Shutdown<J> {
         let deadline = Deadline::after(timeout);
         let driver = &self.driver;
-        self.stop_intake();
-        let jobs = std::iter::from_fn(|| self.jobs.pop().map(|taken| taken.item)).collect();
+        // First: nothing that ends for want of the driver is followed by another job.
+        let jobs = self.jobs.drain().into();
+        driver.close();
         let is_quiet = (driver.shared).quiesce(&deadline, |left| driver.shared.rest(left));
         if is_quiet {
             reached("quiet");
