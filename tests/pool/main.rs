@@ -41,20 +41,6 @@ fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until a count is reached, as long as it grows: how fast is the machine's affair.
-#[track_caller]
-fn until_counted(goal: u64, mut count: impl FnMut() -> u64) {
-    let (mut last, mut since) = (0, Instant::now());
-    while last < goal {
-        std::thread::sleep(Duration::from_micros(50));
-        let now = count();
-        if now != last {
-            (last, since) = (now, Instant::now());
-        }
-        assert!(since.elapsed() < LOST, "stands still at {last} of {goal}");
-    }
-}
-
 /// A read of a pipe that nobody writes to: in flight until it is cancelled.
 fn pending(pipe: &std::io::PipeReader, user_data: u64) -> Op {
     let mut sqe = Sqe::default();
