@@ -159,10 +159,16 @@ impl Owner {
     /// # Errors
     ///
     /// [`OwnerError`]; the driver then takes no more operations.
-    pub fn serve(mut self) -> Result<(), OwnerError> {
+    pub fn serve(self) -> Result<(), OwnerError> {
+        self.serve_from(|| ())
+    }
+
+    /// As `serve`; calls `started` once the ring runs.
+    pub(super) fn serve_from(mut self, started: impl FnOnce()) -> Result<(), OwnerError> {
         self.enable()?;
         let shared = &*self.driver.shared;
         shared.post_wake().map_err(OwnerError::Wake)?;
+        started();
         loop {
             let asked = shared.requests.look();
             if shared.control.is_pending() {

@@ -4,15 +4,16 @@ use super::builder::{DriverBuilder, DriverError};
 use super::driver::{Driver, Submission};
 use super::handler::{Handler, Role};
 use super::op::Refused;
+use super::owner::{Owner, OwnerError};
 use super::roles::{Common, Crew, OnPanic, Place};
 use super::shutdown::{Shutdown, ShutdownError};
 use super::stats::Stats;
 use super::submitter::Batching;
-use crate::ring::Ring;
+use crate::ring::{Disabled, Ring};
 use std::fmt;
 use std::io;
 use std::num::NonZero;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub enum PoolError {
     Driver(DriverError),
     /// A thread could not be started; those before it have been joined.
     Spawn(io::Error),
+    /// The thread that was to own the ring could not; see [`OwnerError`].
+    Owner(OwnerError),
 }
 
 impl fmt::Display for PoolError {
@@ -60,6 +63,7 @@ impl fmt::Display for PoolError {
             Self::NoJobs => f.write_str("workers, and no room for jobs: set jobs"),
             Self::Name => f.write_str("a thread's name cannot have a NUL in it"),
             Self::Driver(error) => error.fmt(f),
+            Self::Owner(error) => error.fmt(f),
             Self::Spawn(error) => write!(f, "a thread could not be started: {error}"),
         }
     }
@@ -70,6 +74,7 @@ impl std::error::Error for PoolError {
         match self {
             Self::Driver(error) => Some(error),
             Self::Spawn(error) => Some(error),
+            Self::Owner(error) => Some(error),
             _ => None,
         }
     }
@@ -186,6 +191,42 @@ impl PoolBuilder {
         W: Fn(&Driver, J) + Send + Sync + 'static,
         H: Handler,
     {
+        self.check()?;
+        let submission = self.submission.unwrap_or(if ring.core.is_sqpoll() {
+            Submission::Combining
+        } else {
+            Submission::Dedicated(Batching::default())
+        });
+        let driver = self.driver.submission(submission).build(ring)?;
+        let submitters = u32::from(matches!(submission, Submission::Dedicated(_)));
+        self.run(driver, submitters, None, work, handler)
+    }
+
+    /// As [`PoolBuilder::build`], with a ring that a thread of the pool's is to own: it alone
+    /// enters, so that the ring may have SINGLE_ISSUER and DEFER_TASKRUN. The
+    /// [`Submission`] is not looked at. Linux 6.13; see [`DriverBuilder::build_owned`].
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError`]; but for [`PoolError::Spawn`] and [`PoolError::Owner`] before any thread
+    /// was started.
+    pub fn build_owned<J, W, H>(
+        self,
+        ring: Disabled,
+        work: W,
+        handler: H,
+    ) -> Result<Pool<J>, PoolError>
+    where
+        J: Send + 'static,
+        W: Fn(&Driver, J) + Send + Sync + 'static,
+        H: Handler,
+    {
+        self.check()?;
+        let (driver, owner) = self.driver.build_owned(ring)?;
+        self.run(driver, 0, Some(owner), work, handler)
+    }
+
+    fn check(&self) -> Result<(), PoolError> {
         if self.reapers == 0 && self.both == 0 {
             return Err(PoolError::NoReapers);
         }
@@ -200,13 +241,22 @@ impl PoolBuilder {
         if self.name.contains('\0') {
             return Err(PoolError::Name);
         }
-        let submission = self.submission.unwrap_or(if ring.core.is_sqpoll() {
-            Submission::Combining
-        } else {
-            Submission::Dedicated(Batching::default())
-        });
-        let driver = self.driver.submission(submission).build(ring)?;
-        let submitters = u32::from(matches!(submission, Submission::Dedicated(_)));
+        Ok(())
+    }
+
+    fn run<J, W, H>(
+        self,
+        driver: Driver,
+        submitters: u32,
+        owner: Option<Owner>,
+        work: W,
+        handler: H,
+    ) -> Result<Pool<J>, PoolError>
+    where
+        J: Send + 'static,
+        W: Fn(&Driver, J) + Send + Sync + 'static,
+        H: Handler,
+    {
         let roles = [
             (Role::Submitter, submitters),
             (Role::Reaper, self.reapers),
@@ -221,6 +271,15 @@ impl PoolBuilder {
         };
         let crew = Arc::new(Crew::new(common, work, handler));
         let mut threads = Vec::new();
+        if let Some(owner) = owner {
+            match self.start_owner(&crew, owner) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    let _ = pool.shutdown(None);
+                    return Err(error);
+                }
+            }
+        }
         for (role, count) in roles {
             for number in 0..count {
                 let thread = self.start(&crew, role, number);
@@ -249,19 +308,56 @@ impl PoolBuilder {
         W: Fn(&Driver, J) + Send + Sync + 'static,
         H: Handler,
     {
+        let crew = crew.clone();
+        let place = crew.common.place(role);
+        let builder = self.thread(role, number);
+        builder.spawn(move || as_member(place, crew, role))
+    }
+
+    /// The thread that owns the ring; it runs already when this returns.
+    fn start_owner<J, W, H>(
+        &self,
+        crew: &Arc<Crew<J, W, H>>,
+        owner: Owner,
+    ) -> Result<JoinHandle<()>, PoolError>
+    where
+        J: Send + 'static,
+        W: Fn(&Driver, J) + Send + Sync + 'static,
+        H: Handler,
+    {
+        let crew = crew.clone();
+        let place = crew.common.place(Role::Submitter);
+        let (started, wait) = mpsc::channel();
+        let serve = move || {
+            let _place = place;
+            let served = owner.serve_from(|| _ = started.send(Ok(())));
+            // Nobody listens any more to an owner that has started: the driver knows.
+            let _ = served.inspect_err(|error| _ = started.send(Err(*error)));
+            drop(crew);
+        };
+        let thread = self.thread(Role::Submitter, 0).spawn(serve);
+        let thread = thread.map_err(PoolError::Spawn)?;
+        match wait.recv() {
+            Ok(Err(error)) => {
+                let _ = thread.join();
+                Err(PoolError::Owner(error))
+            }
+            _ => Ok(thread),
+        }
+    }
+
+    fn thread(&self, role: Role, number: u32) -> thread::Builder {
         let kind = match role {
             Role::Worker => "worker",
             Role::Reaper => "reaper",
             Role::Both => "both",
             Role::Submitter => "submitter",
         };
-        let mut builder = thread::Builder::new().name(format!("{}-{kind}-{number}", self.name));
-        if let Some(stack) = self.stack {
-            builder = builder.stack_size(stack.get());
+        let builder = thread::Builder::new().name(format!("{}-{kind}-{number}", self.name));
+        match self.stack {
+            Some(stack) => builder.stack_size(stack.get()),
+            None => builder,
         }
-        let crew = crew.clone();
-        let place = crew.common.place(role);
-        builder.spawn(move || as_member(place, crew, role))
     }
 }
 

@@ -134,3 +134,45 @@ fn the_ring_is_the_owners_alone() {
     let error = OwnerError::Enable(ringway::Errno::from_raw(libc::EACCES));
     assert!(error.to_string().contains("could not be enabled"));
 }
+
+#[test]
+fn a_pool_has_its_owner() {
+    if !can("owned::a_pool_has_its_owner") {
+        return;
+    }
+    use ringway::pool::{Completion, Pool};
+    const ALL: u64 = 3_000;
+    let builder = Ring::builder(8).cq_entries(16).single_issuer();
+    let ring = builder.defer_taskrun().build_disabled().expect("io_uring");
+    let (tell, told) = std::sync::mpsc::channel();
+    let work = |driver: &Driver, user_data: u64| {
+        driver.submit(nop(user_data), Some(LOST)).unwrap();
+    };
+    let handler = move |_: &Driver, completion: Completion| {
+        tell.send((completion.user_data(), completion.outcome()))
+            .unwrap();
+    };
+    let pool = Pool::builder().workers(2).reapers(2).name("owned");
+    let pool = pool.build_owned(ring, work, handler).unwrap();
+    for user_data in 0..ALL {
+        pool.give_wait(user_data, Some(LOST)).unwrap();
+    }
+    let mut seen: Vec<u64> = (0..ALL)
+        .map(|_| {
+            let (user_data, outcome) = told.recv_timeout(LOST).unwrap();
+            assert_eq!(outcome, Outcome::Done(0));
+            user_data
+        })
+        .collect();
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..ALL));
+    // What waits for an event is cancelled.
+    let (reader, _writer) = std::io::pipe().unwrap();
+    pool.driver()
+        .submit(pending(&reader, 1), Some(LOST))
+        .unwrap();
+    let shutdown = pool.shutdown(Some(LOST)).unwrap();
+    assert!(shutdown.is_clean(), "{shutdown:?}");
+    assert_eq!(shutdown.stats.completed, ALL + 1);
+    assert_eq!(told.recv(), Ok((1, Outcome::Cancelled)));
+}
