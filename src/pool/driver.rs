@@ -579,7 +579,12 @@ impl Shared {
     /// Reaps a batch and looks it up, with `reaping` held (rule T2).
     pub(super) fn take(&self, reaped: &mut Reaped) {
         let mut cqes = [Cqe::default(); BATCH];
-        reaped.cqes = self.ring.core.reap_batch(&mut cqes);
+        let core = &*self.ring.core;
+        reaped.cqes = match self.arrivals {
+            // The owner has just had the kernel deliver what it held back.
+            Some(_) => core.reap_ready(&mut cqes),
+            None => core.reap_batch(&mut cqes),
+        };
         if reaped.cqes == 0 {
             return;
         }

@@ -7,7 +7,7 @@ use super::submit::{EnterError, MAX_PASSES, Submitter};
 use super::view::{CqView, SqView};
 use super::wait::Seat;
 use super::{Batch, Slot};
-use crate::abi::{Params, enter, setup};
+use crate::abi::{Cqe, Params, enter, setup};
 use crate::mapping::Pointers;
 use crate::setup::Order;
 use crate::sync::ReadMarks;
@@ -81,6 +81,11 @@ impl Core {
             true => Ok(()),
             false => Err(EnterError::Busy),
         }
+    }
+
+    /// What lies in the CQ; whoever calls has entered for what does not.
+    pub(crate) fn reap_ready(&self, out: &mut [Cqe]) -> usize {
+        self.cq.pop_batch(out)
     }
 
     /// Changes when the kernel has taken SQEs.
