@@ -66,7 +66,12 @@ impl Buffers {
     fn start(&self, id: u16) -> NonNull<u8> {
         debug_assert!(u32::from(id) < self.ring.entries());
         // SAFETY: ids are those of `new`, so this is within the memory.
-        unsafe { self.memory.0.cast().add(usize::from(id) * self.size as usize) }
+        unsafe {
+            self.memory
+                .0
+                .cast()
+                .add(usize::from(id) * self.size as usize)
+        }
     }
 }
 

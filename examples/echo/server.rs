@@ -173,11 +173,7 @@ pub struct Server {
 
 impl Server {
     /// Listens at each address, for TCP and for UDP. With port 0 the system chooses one.
-    pub fn bind(
-        addresses: &[SocketAddr],
-        settings: Settings,
-        stop: OwnedFd,
-    ) -> io::Result<Self> {
+    pub fn bind(addresses: &[SocketAddr], settings: Settings, stop: OwnedFd) -> io::Result<Self> {
         let mut listeners = Vec::new();
         let mut sockets = Vec::new();
         for address in addresses {
@@ -475,7 +471,9 @@ impl Server {
 
     fn reply(&mut self, index: u32, filled: Filled) {
         let key = Key::Reply(filled.id().into());
-        let op = self.datagrams.reply(index as usize, &filled, key.user_data());
+        let op = self
+            .datagrams
+            .reply(index as usize, &filled, key.user_data());
         match op.map(|op| self.driver.try_submit(op)) {
             Some(Ok(_)) => self.datagrams.is_replying(filled),
             _ => {

@@ -3,9 +3,9 @@
 use std::mem::{replace, swap};
 use std::net::TcpStream;
 
+use ringway::Sqe;
 use ringway::pool::{Op, OpId};
 use ringway::prep::{RecvFlags, SendFlags};
-use ringway::Sqe;
 
 /// How many bytes may wait for a client that does not read, before the server stops
 /// reading from it.
