@@ -389,10 +389,7 @@ impl<J: Job> Offload<J> {
     /// Looks through the queue with its lock held. May sleep until there is an SQE.
     pub fn cancel(&self, op: OpId) -> bool {
         let found = self.jobs.queue.remove(|waiting| waiting.id == op.0);
-        found.is_some_and(|waiting| {
-            self.jobs.cancel(waiting, None);
-            true
-        })
+        found.is_some_and(|waiting| self.jobs.cancel(waiting, None))
     }
 
     /// Runs jobs on this thread, asleep while there are none, until [`Offload::close`] or
@@ -427,8 +424,7 @@ impl<J: Job> Offload<J> {
         let deadline = Deadline::after(deadline);
         let mut cancelled = 0;
         while let Some(taken) = jobs.queue.pop() {
-            jobs.cancel(taken.item, deadline.left());
-            cancelled += 1;
+            cancelled += u32::from(jobs.cancel(taken.item, deadline.left()));
         }
         let own = u32::from(self.is_own_thread());
         let is_over = || jobs.owed() <= own;
@@ -474,7 +470,17 @@ fn is_this_thread(thread: &JoinHandle<()>) -> bool {
 
 impl<J: Job> Drop for Offload<J> {
     fn drop(&mut self) {
-        let _ = self.shutdown(Some(Self::PATIENCE));
+        // After a shutdown there is nothing left to wait for.
+        #[cfg(not(ringway_loom))]
+        let is_over = self.threads().is_empty() && self.queued() == 0;
+        #[cfg(ringway_loom)]
+        let is_over = self.queued() == 0;
+        let patience = if is_over {
+            Duration::ZERO
+        } else {
+            Self::PATIENCE
+        };
+        let _ = self.shutdown(Some(patience));
     }
 }
 
@@ -505,24 +511,25 @@ impl<J: Job> Jobs<J> {
         }
     }
 
-    /// Ends a job that has not started.
-    fn cancel(&self, waiting: Waiting<J>, patience: Option<Duration>) {
+    /// Ends a job that has not started; as [`Jobs::complete`].
+    fn cancel(&self, waiting: Waiting<J>, patience: Option<Duration>) -> bool {
         // There is room in the queue.
         self.driver.shared.gate.open();
         let Waiting { id, job } = waiting;
         forget_unless_it_drops(job);
         let id = id.with_kind(Kind::Job);
-        self.complete(id, -libc::ECANCELED, patience);
+        self.complete(id, -libc::ECANCELED, patience)
     }
 
-    /// Sends a result through the ring. If there is no SQE in time, or never, because the
-    /// ring is broken, the job stays owed.
-    fn complete(&self, id: Id, res: i32, patience: Option<Duration>) {
+    /// Sends a result through the ring. False, and the job stays owed, if there is no SQE in
+    /// time, or the ring is of no use any more.
+    fn complete(&self, id: Id, res: i32, patience: Option<Duration>) -> bool {
         let shared = &*self.driver.shared;
         // A CQE that says 0 has the result there.
         shared.table.set_side(id, res);
         if self.send(id, res) {
-            return self.settle();
+            self.settle();
+            return true;
         }
         let nop = match self.carrier {
             Carrier::Nop => Nop::new().inject_result(res),
@@ -531,9 +538,11 @@ impl<J: Job> Jobs<J> {
         let mut sqe = Sqe::default();
         // SAFETY: a NOP names no memory and no file.
         unsafe { sqe.prep_nop_with(nop) }.user_data(id.0);
-        if shared.push_admitted(sqe, patience) {
+        let is_sent = shared.push_admitted(sqe, patience);
+        if is_sent {
             self.settle();
         }
+        is_sent
     }
 
     /// Sends the result as a message, if that is how; false if the kernel would not have it.
