@@ -11,6 +11,8 @@ mod cq;
 #[cfg(ringway_loom)]
 mod harness;
 #[cfg(ringway_loom)]
+mod offload;
+#[cfg(ringway_loom)]
 mod pool;
 #[cfg(ringway_loom)]
 mod sq;
@@ -27,6 +29,7 @@ fn main() -> std::process::ExitCode {
         cq::MODELS,
         wait::MODELS,
         pool::MODELS,
+        offload::MODELS,
     ];
     let models = families.concat();
     harness::main(&models)

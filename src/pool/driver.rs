@@ -383,7 +383,12 @@ impl Reaped {
 impl Shared {
     /// A permit and a slot of the table.
     #[inline(always)]
-    fn admit(&self, weight: u32, user_data: u64, has_deadline: bool) -> Result<Id, Refusal> {
+    pub(super) fn admit(
+        &self,
+        weight: u32,
+        user_data: u64,
+        has_deadline: bool,
+    ) -> Result<Id, Refusal> {
         if let Some(error) = self.counters.fatal() {
             return Err(Refusal::Ring(error));
         }
@@ -403,7 +408,7 @@ impl Shared {
     }
 
     #[cold]
-    fn withdraw(&self, id: Id, weight: u32) {
+    pub(super) fn withdraw(&self, id: Id, weight: u32) {
         self.table.withdraw(id);
         self.permits.release(weight, &self.gate);
     }
@@ -416,6 +421,30 @@ impl Shared {
             self.hurry();
             pop()
         })
+    }
+
+    /// Pushes an SQE for what holds a permit already, asleep until there is room. False when
+    /// the timeout has passed, or the ring is of no use any more.
+    pub(super) fn push_admitted(&self, sqe: Sqe, timeout: Option<Duration>) -> bool {
+        let look = || match self.counters.fatal() {
+            None => self.slots(1).map(Some),
+            Some(_) => Some(None),
+        };
+        let batch = self.gate.wait(timeout, look, || {
+            self.hurry();
+            // Nobody opens the gate for what an SQ thread takes.
+            let is_it = self.ring.core.is_sqpoll();
+            is_it && self.wait_for_space()
+        });
+        let Some(mut batch) = batch.flatten() else {
+            return false;
+        };
+        if let Some(place) = batch.iter_mut().next() {
+            *place = sqe;
+        }
+        batch.push();
+        self.pushed(1);
+        true
     }
 
     /// After a push.
@@ -438,10 +467,18 @@ impl Shared {
         self.hurry();
         // Nobody opens the gate for what an SQ thread takes.
         let is_it = self.ring.core.is_sqpoll() && self.permits.free() > 0;
-        if is_it && let Err(error) = self.ring.core.wait_for_space() {
-            self.counters.refused(error);
+        if is_it {
+            self.wait_for_space();
         }
         is_it
+    }
+
+    /// Sleeps until an SQ thread has taken something; false if the kernel would not have it.
+    fn wait_for_space(&self) -> bool {
+        let waited = self.ring.core.wait_for_space();
+        waited
+            .inspect_err(|&error| self.counters.refused(error))
+            .is_ok()
     }
 
     /// Has everything submitted now.

@@ -5,8 +5,10 @@ mod control;
 mod driver;
 mod edges;
 mod gate;
+mod offload;
 mod op;
 mod permits;
+mod queue;
 mod stats;
 mod submitter;
 mod table;
@@ -19,6 +21,7 @@ pub(crate) fn weakenable() -> &'static [&'static crate::ring::edges::Edge] {
 
 pub use builder::{DriverBuilder, DriverError};
 pub use driver::{Driver, Event, Submission};
+pub use offload::{Carrier, Job, Offload, OffloadBuilder, OffloadEnd, OffloadError};
 pub use op::{Completion, Op, OpId, Outcome, Refusal, Refused};
 pub use stats::Stats;
 pub use submitter::Batching;

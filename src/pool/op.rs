@@ -206,7 +206,6 @@ impl Completion {
 }
 
 /// Why an operation was not taken; it comes back unharmed.
-#[derive(Debug)]
 pub struct Refused<T> {
     /// What was to be submitted.
     pub op: T,
@@ -259,7 +258,15 @@ impl<T> fmt::Display for Refused<T> {
     }
 }
 
-impl<T: fmt::Debug> std::error::Error for Refused<T> {}
+/// Says why, not what: a closure shows nothing.
+impl<T> fmt::Debug for Refused<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut refused = f.debug_struct("Refused");
+        refused.field("why", &self.why).finish_non_exhaustive()
+    }
+}
+
+impl<T> std::error::Error for Refused<T> {}
 
 /// The SQE that cancels an operation when its time is over, linked behind it.
 pub(super) fn deadline_sqe(id: Id, time: *const abi::Timespec) -> Sqe {

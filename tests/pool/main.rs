@@ -7,6 +7,7 @@
 #[path = "../child/mod.rs"]
 mod child;
 mod driver;
+mod offload;
 
 use ringway::pool::{Completion, Driver, DriverBuilder, Event, Op};
 use ringway::{Ring, Sqe};
