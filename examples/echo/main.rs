@@ -11,8 +11,8 @@
 //! belongs to (`Key`).
 //!
 //! - **Accepts** and **receives** are multishot: one operation for each socket, which
-//!   completes again and again. A receive takes a buffer when the data is there: 10,000
-//!   idle connections need no memory for it (`buffers.rs`).
+//!   completes again and again. A receive takes a buffer when the data is there: a connection
+//!   that is idle has none (`buffers.rs`).
 //! - A **connection** copies what came in, and gives the buffer back at once. It stops
 //!   receiving while its client does not read. A send that took a part is resumed
 //!   (`stream.rs`).

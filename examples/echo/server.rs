@@ -28,7 +28,7 @@ const QUEUE: i32 = 1024;
 const GROUP: u16 = 0;
 
 /// Bytes of a buffer for TCP.
-const SIZE: u32 = 16 << 10;
+pub const SIZE: u32 = 16 << 10;
 
 /// When to try again what the kernel had no memory or descriptors for.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -47,7 +47,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            clients: 8192,
+            clients: 3000,
             buffers: 256,
         }
     }
@@ -112,6 +112,8 @@ pub struct Tally {
     pub starved: u64,
     /// Receives that were stopped because the client did not read.
     pub paused: u64,
+    /// The most bytes that waited for one client.
+    pub backlog: usize,
     pub datagrams: u64,
     /// Datagrams that did not go back.
     pub dropped: u64,
@@ -392,6 +394,7 @@ impl Server {
         }
         if let Some(filled) = filled {
             stream.received(self.buffers.bytes(&filled));
+            self.tally.backlog = self.tally.backlog.max(stream.backlog());
             self.buffers.give_back(filled);
         }
         self.go_on(index);

@@ -116,9 +116,12 @@ impl Stream {
     }
 
     pub fn received(&mut self, bytes: &[u8]) {
-        if !self.is_broken {
-            self.backlog.extend_from_slice(bytes);
-        }
+        self.backlog.extend_from_slice(bytes);
+    }
+
+    /// Bytes that wait for what is being sent.
+    pub fn backlog(&self) -> usize {
+        self.backlog.len()
     }
 
     /// The client sends no more.
