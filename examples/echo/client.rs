@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Far more than any of this takes. What hangs is an error.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Bytes that differ from client to client.
 pub fn noise(len: usize, client: u64) -> Vec<u8> {

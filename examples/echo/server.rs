@@ -179,13 +179,9 @@ impl Server {
         let mut listeners = Vec::new();
         let mut sockets = Vec::new();
         for address in addresses {
-            let listener = TcpListener::bind(address)?;
-            // SAFETY: takes numbers only. The library has asked for a shorter queue.
-            if unsafe { libc::listen(listener.as_raw_fd(), QUEUE) } != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            sockets.push(UdpSocket::bind(listener.local_addr()?)?);
+            let (listener, socket) = listen(*address)?;
             listeners.push(listener);
+            sockets.push(socket);
         }
         // A receive and a send for each connection; the accepts; the receives and replies
         // of UDP; what stops the server.
@@ -494,6 +490,22 @@ impl Server {
         self.datagrams.has_replied(id);
         if let Some(socket) = self.datagrams.starved() {
             self.start(Key::Datagrams(socket));
+        }
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, UdpSocket)> {
+    loop {
+        let listener = TcpListener::bind(address)?;
+        // SAFETY: takes numbers only. The library has asked for a shorter queue.
+        if unsafe { libc::listen(listener.as_raw_fd(), QUEUE) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        match UdpSocket::bind(listener.local_addr()?) {
+            Ok(socket) => return Ok((listener, socket)),
+            // Of the ports that are free for TCP this one was not free for UDP.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.port() == 0 => {}
+            Err(error) => return Err(error),
         }
     }
 }

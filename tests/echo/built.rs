@@ -2,12 +2,12 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Far more than any of this takes. What hangs is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// The example, built as these tests are: not every `cargo test` builds examples.
@@ -36,17 +36,22 @@ pub fn start(command: &mut Command) -> Running {
 }
 
 impl Running {
-    /// What it came to. The output must be short enough for a pipe.
     #[track_caller]
-    pub fn end(&mut self) -> Output {
+    pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
-        let status = loop {
+        loop {
             if let Some(status) = self.0.try_wait().unwrap() {
-                break status;
+                return status;
             }
             assert!(Instant::now() < deadline, "the process does not end");
             thread::sleep(PAUSE);
-        };
+        }
+    }
+
+    /// What it came to. The output must be short enough for a pipe.
+    #[track_caller]
+    pub fn end(&mut self) -> Output {
+        let status = self.wait();
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let mut out = self.0.stdout.take().unwrap();
         out.read_to_end(&mut stdout).unwrap();

@@ -16,6 +16,7 @@ struct Bench {
 fn bench() -> Bench {
     let listener = TcpListener::bind(V4).unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_read_timeout(Some(client::PATIENCE)).unwrap();
     let (socket, _) = listener.accept().unwrap();
     set(&socket, libc::SO_SNDBUF, 1);
     let ring = Ring::builder(8).build().unwrap();
