@@ -8,7 +8,7 @@ use ringway::pool::{Op, OpId};
 use ringway::prep::{RecvFlags, SendFlags};
 
 /// How many bytes may wait for a client that does not read, before the server stops
-/// reading from it.
+/// reading from it; what is in the buffers by then comes on top.
 pub const BACKLOG: usize = 256 << 10;
 
 /// What is received is copied to `backlog`, and the buffer given back at once: no client,

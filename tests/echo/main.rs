@@ -20,6 +20,7 @@ mod server;
 #[path = "../../examples/echo/stream.rs"]
 mod stream;
 
+use std::io::Read;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::{io, thread};
@@ -85,6 +86,12 @@ fn set(socket: &impl AsRawFd, option: i32, value: i32) {
         libc::setsockopt(fd, libc::SOL_SOCKET, option, value.cast(), len)
     };
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+/// How many bytes come before the server closes.
+#[track_caller]
+fn rest(stream: &mut TcpStream) -> usize {
+    stream.read_to_end(&mut Vec::new()).unwrap()
 }
 
 /// Closes so that the peer is reset.
