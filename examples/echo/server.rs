@@ -28,7 +28,7 @@ const QUEUE: i32 = 1024;
 const GROUP: u16 = 0;
 
 /// Bytes of a buffer for TCP.
-pub pub const SIZE: u32 = 16 << 10;
+pub const SIZE: u32 = 16 << 10;
 
 /// When to try again what the kernel had no memory or descriptors for.
 const PAUSE: Duration = Duration::from_millis(50);
