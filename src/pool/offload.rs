@@ -1,7 +1,10 @@
 //! Work that blocks or computes, on threads beside the ring; its completions come through
 //! the ring.
 
-use super::driver::{Driver, Submission};
+use super::driver::Driver;
+#[cfg(not(ringway_loom))]
+use super::driver::Submission;
+use super::edges;
 use super::gate::Gate;
 use super::op::{Id, Kind, OpId, Refusal, Refused};
 use super::queue::Queue;
@@ -326,11 +329,18 @@ impl<J: Job> Offload<J> {
     pub fn try_offload(&self, job: J, user_data: u64) -> Result<OpId, Refused<J>> {
         let jobs = &*self.jobs;
         let shared = &*jobs.driver.shared;
+        // First, because a permit that is given back wakes those who wait for room, of whom
+        // the caller may be one.
+        if jobs.queue.is_full() {
+            let why = Refusal::Full;
+            return Err(Refused { op: job, why });
+        }
         let id = match shared.admit(1, user_data, false) {
             Ok(id) => id,
             Err(why) => return Err(Refused { op: job, why }),
         };
-        // Ordering: Relaxed; the queue's lock orders it before the job's end.
+        // Ordering: Relaxed; the queue's lock orders it before the end of the job, and before
+        // a shutdown's look.
         jobs.owed.fetch_add(1, Relaxed);
         match jobs.queue.push(Waiting { id, job }) {
             Ok(_) => Ok(OpId(id)),
@@ -427,11 +437,14 @@ impl<J: Job> Offload<J> {
             cancelled += u32::from(jobs.cancel(taken.item, deadline.left()));
         }
         let own = u32::from(self.is_own_thread());
-        let is_over = || jobs.owed() <= own;
-        let look = || is_over().then_some(());
+        let look = || (jobs.owed() <= own).then_some(());
         let ended = jobs.ended.wait(deadline.left(), look, || false);
-        let leaked = jobs.owed().saturating_sub(own);
         self.part(ended.is_some());
+        let leaked = match ended {
+            // What is owed now is about to be refused.
+            Some(()) => 0,
+            None => jobs.owed().saturating_sub(own),
+        };
         OffloadEnd { cancelled, leaked }
     }
 
@@ -559,14 +572,14 @@ impl<J: Job> Jobs<J> {
 
     /// One job less is owed.
     fn settle(&self) {
-        // Ordering: Relaxed; the gate's fence orders it before the look at who waits.
-        self.owed.fetch_sub(1, Relaxed);
+        // Ordering: Release, see `JOB_SETTLED`.
+        self.owed.fetch_sub(1, edges::JOB_SETTLED.order());
         self.ended.open();
     }
 
     fn owed(&self) -> u32 {
-        // Ordering: Relaxed; who waits for it looks behind the gate's fence.
-        self.owed.load(Relaxed)
+        // Ordering: Acquire, see `JOBS_SEEN`.
+        self.owed.load(edges::JOBS_SEEN.order())
     }
 }
 

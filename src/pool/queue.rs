@@ -215,6 +215,12 @@ impl<T> Queue<T> {
         self.lock().is_closed
     }
 
+    /// Whether it would take an item if there were room.
+    pub(crate) fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.items.len() >= self.capacity && !state.is_closed
+    }
+
     /// Items now.
     pub(crate) fn len(&self) -> usize {
         self.lock().items.len()
