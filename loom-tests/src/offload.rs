@@ -14,9 +14,9 @@ pub const MODELS: &[Model] = &[
         ..Model::new("job_done", job_done)
     },
     Model {
-        bound: Some(3),
+        bound: Some(2),
         witnesses: &["cancelled", "too late"],
-        floor: 40_000,
+        floor: 2_000,
         ..Model::new("job_cancel", job_cancel)
     },
     Model {
@@ -38,6 +38,12 @@ pub const MODELS: &[Model] = &[
         witnesses: &["waits at the gate"],
         floor: 900,
         ..Model::new("job_room", job_room)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["waits at the gate"],
+        floor: 60,
+        ..Model::new("job_closed", job_closed)
     },
 ];
 
@@ -241,4 +247,24 @@ fn job_room() {
     reap(&driver, &mut ended);
     assert_eq!(ended, [Outcome::Cancelled; 2]);
     assert_eq!((count.all(), driver.in_flight()), ([0, 2], 0));
+}
+
+/// A thread waits for room in the queue, which there will not be.
+fn job_closed() {
+    let (driver, offload) = offload(2, 1);
+    let count = Count::default();
+    offload.try_offload(count.job(), 1).unwrap();
+    let (other, job) = (offload.clone(), count.job());
+    together(
+        || offload.close(),
+        [Box::new(move || {
+            let refused = other.offload(job, 2, None).unwrap_err();
+            assert_eq!(refused.why, Refusal::Closed);
+        })],
+    );
+    assert_eq!((count.all(), driver.in_flight()), ([0, 1], 1));
+    assert_eq!(offload.shutdown(None).cancelled, 1);
+    let mut ended = Vec::new();
+    reap(&driver, &mut ended);
+    assert_eq!(ended, [Outcome::Cancelled]);
 }

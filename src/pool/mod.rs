@@ -1,6 +1,7 @@
 //! Workers, reapers and a submitter over one shared ring.
 
 mod builder;
+mod carrier;
 mod control;
 mod driver;
 mod edges;
@@ -20,8 +21,9 @@ pub(crate) fn weakenable() -> &'static [&'static crate::ring::edges::Edge] {
 }
 
 pub use builder::{DriverBuilder, DriverError};
+pub use carrier::Carrier;
 pub use driver::{Driver, Event, Submission};
-pub use offload::{Carrier, Job, Offload, OffloadBuilder, OffloadEnd, OffloadError};
+pub use offload::{Job, Offload, OffloadBuilder, OffloadEnd, OffloadError};
 pub use op::{Completion, Op, OpId, Outcome, Refusal, Refused};
 pub use stats::Stats;
 pub use submitter::Batching;
