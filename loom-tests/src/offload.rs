@@ -40,6 +40,12 @@ pub const MODELS: &[Model] = &[
         ..Model::new("job_room", job_room)
     },
     Model {
+        bound: Some(2),
+        witnesses: &["waits at the gate"],
+        floor: 100,
+        ..Model::new("job_started", job_started)
+    },
+    Model {
         bound: Some(3),
         witnesses: &["waits at the gate"],
         floor: 60,
@@ -247,6 +253,29 @@ fn job_room() {
     reap(&driver, &mut ended);
     assert_eq!(ended, [Outcome::Cancelled; 2]);
     assert_eq!((count.all(), driver.in_flight()), ([0, 2], 0));
+}
+
+/// A thread waits for room in the queue, which another makes that starts the job there. What
+/// it submits makes no room that the first could be told of.
+fn job_started() {
+    let dedicated = Submission::Dedicated(Batching::default());
+    let (driver, offload) = offload_over(dedicated, 2, 1);
+    let count = Count::default();
+    offload.try_offload(count.job(), 1).unwrap();
+    let other = offload.clone();
+    together(
+        || {
+            offload.offload(count.job(), 2, None).unwrap();
+            offload.close();
+        },
+        [Box::new(move || other.serve())],
+    );
+    driver.stop_serving();
+    driver.serve();
+    let mut ended = Vec::new();
+    reap(&driver, &mut ended);
+    assert_eq!(ended, [Outcome::Done(5); 2]);
+    assert_eq!((count.all(), driver.in_flight()), ([2, 2], 0));
 }
 
 /// A thread waits for room in the queue, which there will not be.
