@@ -49,6 +49,33 @@ impl Shared {
         self.push_admitted(sqe, patience)
     }
 
+    /// Pushes an SQE for what holds a permit already, asleep until there is room. False when
+    /// the timeout has passed, or the ring is of no use any more.
+    fn push_admitted(&self, sqe: Sqe, timeout: Option<Duration>) -> bool {
+        let look = || match self.counters.fatal() {
+            None => self.slots(1).map(Some),
+            Some(_) => Some(None),
+        };
+        let batch = self.gate.wait(timeout, look, || {
+            self.hurry();
+            // Nobody opens the gate for what an SQ thread takes.
+            let is_it = self.ring.core.is_sqpoll();
+            is_it
+                && (self.ring.core.wait_for_space())
+                    .inspect_err(|&error| self.counters.refused(error))
+                    .is_ok()
+        });
+        let Some(mut batch) = batch.flatten() else {
+            return false;
+        };
+        if let Some(place) = batch.iter_mut().next() {
+            *place = sqe;
+        }
+        batch.push();
+        self.pushed(1);
+        true
+    }
+
     /// False if the kernel would not have it.
     #[cfg(not(ringway_loom))]
     fn send(&self, id: Id, res: i32) -> bool {
