@@ -15,6 +15,8 @@ mod offload;
 #[cfg(ringway_loom)]
 mod pool;
 #[cfg(ringway_loom)]
+mod roles;
+#[cfg(ringway_loom)]
 mod sq;
 #[cfg(ringway_loom)]
 mod submit;
@@ -30,6 +32,7 @@ fn main() -> std::process::ExitCode {
         wait::MODELS,
         pool::MODELS,
         offload::MODELS,
+        roles::MODELS,
     ];
     let models = families.concat();
     harness::main(&models)

@@ -1,43 +1,55 @@
 //! Jobs beside the ring: each that is accepted completes once, whoever ends it.
 
 use crate::harness::{Model, simulated, together, witness};
-use ringway::Errno;
 use ringway::Order::Claim;
-use ringway::pool::{Driver, Event, Job, Offload, Outcome, Refusal};
+use ringway::pool::{Batching, Driver, Event, Job, Offload, Outcome, Refusal, Submission};
+use ringway::{Errno, Sqe};
 use std::sync::{Arc, Mutex};
 
 pub const MODELS: &[Model] = &[
     Model {
         bound: Some(3),
         witnesses: &["not done yet", "done at once", "taker sleeps"],
-        floor: 2_000,
+        floor: 8_000,
         ..Model::new("job_done", job_done)
     },
     Model {
-        bound: Some(3),
+        bound: Some(2),
         witnesses: &["cancelled", "too late"],
-        floor: 500,
+        floor: 2_000,
         ..Model::new("job_cancel", job_cancel)
     },
     Model {
-        aims: &["GATE_FENCE"],
+        aims: &["JOB_SETTLED", "JOBS_SEEN"],
         bound: Some(3),
         witnesses: &["cancelled", "done", "waits at the gate"],
-        floor: 500,
+        floor: 250,
         ..Model::new("job_drop", job_drop)
     },
     Model {
         bound: Some(3),
         witnesses: &["accepted", "refused"],
-        floor: 500,
+        floor: 350,
         ..Model::new("job_late", job_late)
     },
     Model {
         aims: &["GATE_FENCE"],
         bound: Some(3),
         witnesses: &["waits at the gate"],
-        floor: 500,
+        floor: 900,
         ..Model::new("job_room", job_room)
+    },
+    Model {
+        bound: Some(2),
+        witnesses: &["waits at the gate"],
+        floor: 100,
+        ..Model::new("job_started", job_started)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["waits at the gate"],
+        floor: 60,
+        ..Model::new("job_closed", job_closed)
     },
 ];
 
@@ -72,8 +84,17 @@ impl Count {
 }
 
 fn offload(permits: u32, queue: usize) -> (Driver, Arc<Offload<Work>>) {
+    offload_over(Submission::Combining, permits, queue)
+}
+
+fn offload_over(
+    submission: Submission,
+    permits: u32,
+    queue: usize,
+) -> (Driver, Arc<Offload<Work>>) {
     let (ring, _) = simulated(2, Claim).build();
     let settings = Driver::builder().permits(permits).control_reserve(0);
+    let settings = settings.submission(submission);
     let driver = settings.build(ring).unwrap();
     let settings = Offload::builder().queue(queue);
     let offload = settings.build_without_threads(&driver).unwrap();
@@ -118,11 +139,12 @@ fn job_done() {
     assert_eq!((count.all(), driver.in_flight()), ([1, 1], 0));
 }
 
-/// A job is cancelled while a thread is about to start it.
+/// A job is cancelled while a thread that ends the one before it is about to start it.
 fn job_cancel() {
-    let (driver, offload) = offload(1, 1);
-    let count = Count::default();
-    let id = offload.try_offload(count.job(), 1).unwrap();
+    let (driver, offload) = offload(2, 2);
+    let (first, count) = (Count::default(), Count::default());
+    offload.try_offload(first.job(), 1).unwrap();
+    let id = offload.try_offload(count.job(), 2).unwrap();
     offload.close();
     let other = offload.clone();
     let mut is_cancelled = false;
@@ -131,21 +153,34 @@ fn job_cancel() {
         [Box::new(move || other.serve())],
     );
     let mut ended = Vec::new();
-    reap(&driver, &mut ended);
-    if is_cancelled {
+    driver.reap(|event| match event {
+        Event::Completed(completion) => ended.push((completion.user_data(), completion.outcome())),
+        Event::Stale(cqe) => panic!("{cqe:?}"),
+    });
+    ended.sort_by_key(|&(user_data, _)| user_data);
+    let (outcome, counts) = if is_cancelled {
         witness("cancelled");
-        assert_eq!((ended, count.all()), (vec![Outcome::Cancelled], [0, 1]));
+        (Outcome::Cancelled, [0, 1])
     } else {
         witness("too late");
-        assert_eq!((ended, count.all()), (vec![Outcome::Done(5)], [1, 1]));
-    }
+        (Outcome::Done(5), [1, 1])
+    };
+    assert_eq!(ended, [(1, Outcome::Done(5)), (2, outcome)]);
+    assert_eq!((first.all(), count.all()), ([1, 1], counts));
     assert_eq!(driver.in_flight(), 0);
 }
 
-/// The offload goes while a thread is about to start a job, or runs it.
+/// The offload goes while a thread is about to start a job, or runs it; and then the
+/// submitter, which submits once more.
 fn job_drop() {
-    let (driver, offload) = offload(1, 1);
+    let dedicated = Submission::Dedicated(Batching::default());
+    let (driver, offload) = offload_over(dedicated, 2, 1);
     let count = Count::default();
+    // The submitter has been asked: the job's end wakes nobody.
+    let mut sqe = Sqe::default();
+    // SAFETY: a NOP names nothing.
+    unsafe { sqe.prep_nop() };
+    driver.try_submit(sqe).unwrap();
     offload.try_offload(count.job(), 1).unwrap();
     let other = offload.clone();
     let mut ended = Vec::new();
@@ -153,13 +188,14 @@ fn job_drop() {
         || {
             let end = offload.shutdown(None);
             assert_eq!(end.leaked, 0);
-            // It is in the ring by now.
+            driver.stop_serving();
+            driver.serve();
             reap(&driver, &mut ended);
             let expected = match end.cancelled {
                 0 => Outcome::Done(5),
                 _ => Outcome::Cancelled,
             };
-            assert_eq!(ended, [expected]);
+            assert_eq!(ended, [Outcome::Done(0), expected]);
         },
         [Box::new(move || other.serve())],
     );
@@ -217,4 +253,47 @@ fn job_room() {
     reap(&driver, &mut ended);
     assert_eq!(ended, [Outcome::Cancelled; 2]);
     assert_eq!((count.all(), driver.in_flight()), ([0, 2], 0));
+}
+
+/// A thread waits for room in the queue, which another makes that starts the job there. What
+/// it submits makes no room that the first could be told of.
+fn job_started() {
+    let dedicated = Submission::Dedicated(Batching::default());
+    let (driver, offload) = offload_over(dedicated, 2, 1);
+    let count = Count::default();
+    offload.try_offload(count.job(), 1).unwrap();
+    let other = offload.clone();
+    together(
+        || {
+            offload.offload(count.job(), 2, None).unwrap();
+            offload.close();
+        },
+        [Box::new(move || other.serve())],
+    );
+    driver.stop_serving();
+    driver.serve();
+    let mut ended = Vec::new();
+    reap(&driver, &mut ended);
+    assert_eq!(ended, [Outcome::Done(5); 2]);
+    assert_eq!((count.all(), driver.in_flight()), ([2, 2], 0));
+}
+
+/// A thread waits for room in the queue, which there will not be.
+fn job_closed() {
+    let (driver, offload) = offload(2, 1);
+    let count = Count::default();
+    offload.try_offload(count.job(), 1).unwrap();
+    let (other, job) = (offload.clone(), count.job());
+    together(
+        || offload.close(),
+        [Box::new(move || {
+            let refused = other.offload(job, 2, None).unwrap_err();
+            assert_eq!(refused.why, Refusal::Closed);
+        })],
+    );
+    assert_eq!((count.all(), driver.in_flight()), ([0, 1], 1));
+    assert_eq!(offload.shutdown(None).cancelled, 1);
+    let mut ended = Vec::new();
+    reap(&driver, &mut ended);
+    assert_eq!(ended, [Outcome::Cancelled]);
 }

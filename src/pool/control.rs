@@ -116,6 +116,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn cancel_everything(&self) {
+        self.request(Request::All);
+    }
+
     fn request(&self, request: Request) {
         let mut queue = self.control.queue();
         queue.waiting.push_back(request);
@@ -172,6 +176,6 @@ impl Driver {
 
     /// Asks the kernel to cancel everything that is in flight; see [`Driver::cancel`].
     pub fn cancel_all(&self) {
-        self.shared.request(Request::All);
+        self.shared.cancel_everything();
     }
 }

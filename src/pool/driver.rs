@@ -10,7 +10,7 @@ use super::stats::{Counters, Stats};
 use super::submitter::{Batching, Requests};
 use super::table::{Answer, Freed, Table};
 use crate::abi::{Cqe, Sqe, sqe_flags};
-use crate::ring::{Batch, EnterError, Ring, Waited};
+use crate::ring::{Batch, EnterError, Ring};
 use crate::sync::MutexGuard;
 use std::fmt;
 use std::sync::Arc;
@@ -114,7 +114,6 @@ impl Driver {
                 }
             }
         }
-        drop(sqes);
         batch.push();
         self.shared.pushed(count);
         Ok(OpId(id))
@@ -274,12 +273,18 @@ impl Driver {
     /// Reaps what is ready, at most 64 completions, and calls `event` for each. 0 when there
     /// was nothing, or another thread is just reaping. Does not wait.
     pub fn reap(&self, event: impl FnMut(Event)) -> usize {
+        self.reap_woken(|_| (), event)
+    }
+
+    /// As [`Driver::reap`]; calls `woken` first if there was a wake among the completions,
+    /// with whether there was anything else.
+    pub(super) fn reap_woken(&self, woken: impl FnOnce(bool), event: impl FnMut(Event)) -> usize {
         let mut reaped = Reaped::new();
         match self.shared.table.reaping.try_lock() {
             Ok(_reaping) => self.shared.take(&mut reaped),
             Err(_) => return 0,
         }
-        self.shared.tell(reaped, event)
+        self.shared.tell(reaped, woken, event)
     }
 
     /// Waits for completions, then reaps as [`Driver::reap`]. Any number of threads may wait:
@@ -294,15 +299,34 @@ impl Driver {
         timeout: Option<Duration>,
         event: impl FnMut(Event),
     ) -> Result<usize, EnterError> {
+        self.wait_reap_woken(timeout, |_| (), event)
+    }
+
+    /// As [`Driver::wait_reap`], with `woken` as in [`Driver::reap_woken`].
+    pub(super) fn wait_reap_woken(
+        &self,
+        timeout: Option<Duration>,
+        woken: impl FnOnce(bool),
+        event: impl FnMut(Event),
+    ) -> Result<usize, EnterError> {
         let mut reaped = Reaped::new();
+        if self.shared.ring.core.owes() {
+            // Not left to the wait: those who wait for SQEs are told. A refusal is: the wait
+            // returns it.
+            let _ = self.shared.try_enter();
+        }
         let take = || {
             let _reaping = self.shared.lock_reaping();
             self.shared.take(&mut reaped);
         };
         let waited = self.shared.ring.core.wait(timeout, take);
-        self.shared.counters.waited(&waited);
-        waited?;
-        Ok(self.shared.tell(reaped, event))
+        if let Err(error) = waited {
+            self.shared.counters.refused(error);
+            // If it was for good, those who wait for room learn that there will be none.
+            self.shared.gate.open();
+            return Err(error);
+        }
+        Ok(self.shared.tell(reaped, woken, event))
     }
 
     /// Makes a thread that waits for completions return, or the next one not wait. A wake
@@ -311,13 +335,15 @@ impl Driver {
     ///
     /// # Errors
     ///
-    /// As [`Ring::wake`].
+    /// As [`Ring::wake`]. Nobody is woken then, neither for this call nor for those that it
+    /// stood for: wake again.
     pub fn wake(&self) -> Result<(), EnterError> {
-        if self.shared.control.is_first_wake() {
-            self.shared.counters.wakes.add(1);
-            self.shared.ring.wake(Id::new(Kind::Wake, 0, 0).0)?;
-        }
-        Ok(())
+        self.shared.wake()
+    }
+
+    /// Whether the ring is of no use any more: nothing is taken, nothing can be waited for.
+    pub(super) fn is_dead(&self) -> bool {
+        self.shared.counters.fatal().is_some()
     }
 
     /// Submits for everybody, until [`Driver::stop_serving`]: the dedicated submitter. Returns
@@ -326,8 +352,9 @@ impl Driver {
         if let Submission::Dedicated(batching) = self.shared.submission {
             let shared = &*self.shared;
             shared.requests.serve(batching, || {
-                shared.enter();
+                let is_done = shared.enter();
                 shared.send_controls();
+                is_done || self.is_dead()
             });
         }
     }
@@ -368,6 +395,7 @@ struct Reaped {
     events: [Event; BATCH],
     len: usize,
     cqes: usize,
+    is_woken: bool,
 }
 
 impl Reaped {
@@ -376,6 +404,7 @@ impl Reaped {
             events: [Event::Stale(Cqe::default()); BATCH],
             len: 0,
             cqes: 0,
+            is_woken: false,
         }
     }
 }
@@ -423,36 +452,12 @@ impl Shared {
         })
     }
 
-    /// Pushes an SQE for what holds a permit already, asleep until there is room. False when
-    /// the timeout has passed, or the ring is of no use any more.
-    pub(super) fn push_admitted(&self, sqe: Sqe, timeout: Option<Duration>) -> bool {
-        let look = || match self.counters.fatal() {
-            None => self.slots(1).map(Some),
-            Some(_) => Some(None),
-        };
-        let batch = self.gate.wait(timeout, look, || {
-            self.hurry();
-            // Nobody opens the gate for what an SQ thread takes.
-            let is_it = self.ring.core.is_sqpoll();
-            is_it && self.wait_for_space()
-        });
-        let Some(mut batch) = batch.flatten() else {
-            return false;
-        };
-        if let Some(place) = batch.iter_mut().next() {
-            *place = sqe;
-        }
-        batch.push();
-        self.pushed(1);
-        true
-    }
-
     /// After a push.
     #[inline(always)]
     pub(super) fn pushed(&self, count: u32) {
         match self.submission {
             Submission::Combining => {
-                self.enter();
+                let _ = self.enter();
                 if self.control.is_pending() {
                     self.send_controls();
                 }
@@ -467,40 +472,62 @@ impl Shared {
         self.hurry();
         // Nobody opens the gate for what an SQ thread takes.
         let is_it = self.ring.core.is_sqpoll() && self.permits.free() > 0;
-        if is_it {
-            self.wait_for_space();
+        if is_it && let Err(error) = self.ring.core.wait_for_space() {
+            self.counters.refused(error);
         }
         is_it
-    }
-
-    /// Sleeps until an SQ thread has taken something; false if the kernel would not have it.
-    fn wait_for_space(&self) -> bool {
-        let waited = self.ring.core.wait_for_space();
-        waited
-            .inspect_err(|&error| self.counters.refused(error))
-            .is_ok()
     }
 
     /// Has everything submitted now.
     #[cold]
     pub(super) fn hurry(&self) {
         match self.submission {
-            Submission::Combining => self.enter(),
+            Submission::Combining => _ = self.enter(),
             Submission::Dedicated(_) => self.requests.hurry(),
         }
     }
 
-    /// Submits, and tells those who wait for SQEs.
-    pub(super) fn enter(&self) {
+    /// Submits, and tells those who wait for SQEs. False if the kernel left something: the
+    /// next submit or wait tries again, and whoever waits now is woken for that.
+    pub(super) fn enter(&self) -> bool {
+        self.try_enter()
+            .inspect_err(|error| self.left(*error))
+            .is_ok()
+    }
+
+    fn try_enter(&self) -> Result<(), EnterError> {
         self.counters.submits.add(1);
         let taken = self.ring.core.taken();
-        if let Err(error) = self.ring.submit() {
-            self.counters.refused(error);
-        }
+        let submitted = self.ring.submit();
         // Whoever had the kernel take something tells; the others have nothing to tell.
         if self.ring.core.taken() != taken {
             self.gate.open();
         }
+        submitted
+    }
+
+    /// The kernel has left something in the ring, or will not hear of it again.
+    #[cold]
+    fn left(&self, error: EnterError) {
+        self.counters.refused(error);
+        // A leader asleep in the kernel would see neither. If there is no memory for the
+        // wake either, there is no leader, or it will not be told: tried a few times.
+        for _ in 0..8 {
+            if self.wake().is_ok() {
+                break;
+            }
+        }
+        // Those who wait for room learn that there will be none.
+        self.gate.open();
+    }
+
+    fn wake(&self) -> Result<(), EnterError> {
+        if self.control.is_first_wake() {
+            self.counters.wakes.add(1);
+            let wake = self.ring.wake(Id::new(Kind::Wake, 0, 0).0);
+            return wake.inspect_err(|_| self.control.woken());
+        }
+        Ok(())
     }
 
     fn lock_reaping(&self) -> MutexGuard<'_, ()> {
@@ -523,6 +550,7 @@ impl Shared {
             let event = match Id(cqe.user_data()).kind() {
                 Some(Kind::Wake) => {
                     self.control.woken();
+                    reaped.is_woken = true;
                     continue;
                 }
                 Some(Kind::Control) => {
@@ -541,6 +569,7 @@ impl Shared {
             reaped.events[reaped.len] = event;
             reaped.len += 1;
         }
+        self.counters.completed.add(freed.operations);
         self.table.put(freed.slots);
         if freed.permits > 0 {
             self.permits.release(freed.permits, &self.gate);
@@ -549,7 +578,7 @@ impl Shared {
     }
 
     /// The rest of a reap, without the lock.
-    fn tell(&self, reaped: Reaped, event: impl FnMut(Event)) -> usize {
+    fn tell(&self, reaped: Reaped, woken: impl FnOnce(bool), event: impl FnMut(Event)) -> usize {
         if reaped.cqes > 0 {
             self.counters.cqes.add(reaped.cqes as u64);
             self.counters.batches.add(1);
@@ -559,16 +588,11 @@ impl Shared {
         }
         // The wait may have submitted what an earlier submit left behind.
         self.gate.open();
+        if reaped.is_woken {
+            woken(reaped.len > 0);
+        }
         let events = &reaped.events[..reaped.len];
         events.iter().copied().for_each(event);
         reaped.len
-    }
-}
-
-impl Counters {
-    fn waited(&self, waited: &Result<(Waited, ()), EnterError>) {
-        if let Err(error) = waited {
-            self.refused(*error);
-        }
     }
 }

@@ -1,20 +1,19 @@
 //! Work that blocks or computes, on threads beside the ring; its completions come through
 //! the ring.
 
-use super::driver::{Driver, Submission};
+use super::carrier::Carrier;
+use super::driver::Driver;
+use super::edges;
 use super::gate::Gate;
 use super::op::{Id, Kind, OpId, Refusal, Refused};
 use super::queue::Queue;
-use crate::abi::Sqe;
-use crate::prep::Nop;
-#[cfg(not(ringway_loom))]
-use crate::ring::{Ring, message};
 use crate::sync::Deadline;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::syscall::Errno;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 #[cfg(not(ringway_loom))]
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -99,20 +98,6 @@ struct Jobs<J> {
 struct Waiting<J> {
     id: Id,
     job: J,
-}
-
-/// What takes a job's end into the ring. Whoever reaps sees no difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Carrier {
-    /// A message to the ring, Linux 6.13. Needs no SQE, and the job's thread submits nothing:
-    /// where threads combine, it otherwise enters for others, whose operations are then tied
-    /// to it ([`Submission::Combining`]).
-    Message,
-    /// A NOP whose result is the job's, Linux 6.10. Goes with the next batch of a dedicated
-    /// submitter, or of an SQ thread.
-    Nop,
-    /// A NOP, and the result beside the ring.
-    PlainNop,
 }
 
 /// What a shutdown came to.
@@ -239,7 +224,7 @@ impl OffloadBuilder {
             jobs: Arc::new(Jobs {
                 driver: driver.clone(),
                 queue: Queue::new(self.queue),
-                carrier: self.carrier_of(driver),
+                carrier: Carrier::over(driver, self.carrier),
                 owed: AtomicU32::new(0),
                 ended: Gate::new(),
             }),
@@ -247,68 +232,6 @@ impl OffloadBuilder {
             threads: std::sync::Mutex::new(Vec::new()),
         })
     }
-}
-
-#[cfg(ringway_loom)]
-impl OffloadBuilder {
-    fn carrier_of(self, _: &Driver) -> Carrier {
-        self.carrier.unwrap_or(Carrier::PlainNop)
-    }
-}
-
-#[cfg(not(ringway_loom))]
-impl OffloadBuilder {
-    /// What was asked for, as far as the driver's kernel has it.
-    fn carrier_of(self, driver: &Driver) -> Carrier {
-        let shared = &driver.shared;
-        let is_combining =
-            shared.submission == Submission::Combining && !shared.ring.core.is_sqpoll();
-        let wanted = self.carrier.unwrap_or(match is_combining {
-            true => Carrier::Message,
-            false => Carrier::Nop,
-        });
-        // A simulated ring's script gives the results.
-        if driver.ring().fd().is_none() || wanted == Carrier::PlainNop {
-            return Carrier::PlainNop;
-        }
-        // A refusal of any kind is a no: plain NOPs always work.
-        let Ok(ring) = Ring::builder(2).build() else {
-            return Carrier::PlainNop;
-        };
-        match wanted {
-            Carrier::Message if takes_messages(&ring) => Carrier::Message,
-            _ if injects_results(&ring) => Carrier::Nop,
-            _ => Carrier::PlainNop,
-        }
-    }
-}
-
-/// A result that no NOP has by itself.
-#[cfg(not(ringway_loom))]
-const TRIED: u32 = 0x5eed;
-
-#[cfg(not(ringway_loom))]
-fn takes_messages(ring: &Ring) -> bool {
-    ring.fd()
-        .is_some_and(|fd| message(fd, TRIED, 0, 0).is_ok() && reaps_it(ring))
-}
-
-#[cfg(not(ringway_loom))]
-fn injects_results(ring: &Ring) -> bool {
-    let sq = ring.sq();
-    let Some(mut slot) = sq.pop() else {
-        return false;
-    };
-    // SAFETY: a NOP names no memory and no file.
-    unsafe { slot.prep_nop_with(Nop::new().inject_result(TRIED as i32)) };
-    slot.push();
-    ring.submit().is_ok() && reaps_it(ring)
-}
-
-#[cfg(not(ringway_loom))]
-fn reaps_it(ring: &Ring) -> bool {
-    let cqe = ring.cq().reap();
-    cqe.is_some_and(|cqe| cqe.result() == Ok(TRIED))
 }
 
 impl<J: Job> Offload<J> {
@@ -326,11 +249,18 @@ impl<J: Job> Offload<J> {
     pub fn try_offload(&self, job: J, user_data: u64) -> Result<OpId, Refused<J>> {
         let jobs = &*self.jobs;
         let shared = &*jobs.driver.shared;
+        // First, because a permit that is given back wakes those who wait for room, of whom
+        // the caller may be one.
+        if jobs.queue.is_full() {
+            let why = Refusal::Full;
+            return Err(Refused { op: job, why });
+        }
         let id = match shared.admit(1, user_data, false) {
             Ok(id) => id,
             Err(why) => return Err(Refused { op: job, why }),
         };
-        // Ordering: Relaxed; the queue's lock orders it before the job's end.
+        // Ordering: Relaxed; the queue's lock orders it before the end of the job, and before
+        // a shutdown's look.
         jobs.owed.fetch_add(1, Relaxed);
         match jobs.queue.push(Waiting { id, job }) {
             Ok(_) => Ok(OpId(id)),
@@ -347,7 +277,8 @@ impl<J: Job> Offload<J> {
     }
 
     /// As [`Offload::try_offload`], asleep until there is room, or until the timeout has
-    /// passed (`None`: no limit). For want of permits somebody else has to reap meanwhile.
+    /// passed (`None`: no limit). For want of permits somebody else has to reap meanwhile; a
+    /// job that waits for room in its own queue may wait for itself.
     ///
     /// # Errors
     ///
@@ -382,9 +313,38 @@ impl<J: Job> Offload<J> {
         })
     }
 
+    /// The polling form: offloads the job and takes it out of `job`, or has the task woken when
+    /// there may be room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Offload::try_offload`], but for [`Refusal::Full`]; the job is in the error.
+    ///
+    /// # Panics
+    ///
+    /// If `job` is `None`: it was offloaded before.
+    pub fn poll_offload(
+        &self,
+        context: &mut Context<'_>,
+        job: &mut Option<J>,
+        user_data: u64,
+    ) -> Poll<Result<OpId, Refused<J>>> {
+        self.jobs.driver.shared.gate.poll(context, || {
+            let taken = job.take().expect("a job that is not offloaded yet");
+            match self.try_offload(taken, user_data) {
+                Err(refused) if refused.why == Refusal::Full => {
+                    *job = Some(refused.op);
+                    None
+                }
+                answer => Some(answer),
+            }
+        })
+    }
+
     /// Takes a job that has not started out of the queue, and drops it, on this thread; it
     /// completes as cancelled. True if it was still there. A job that runs, or has run, is
-    /// left alone, and an operation that is no job of this offload's.
+    /// left alone, and an operation that is no job of this offload's; [`Driver::cancel`] knows
+    /// nothing of jobs.
     ///
     /// Looks through the queue with its lock held. May sleep until there is an SQE.
     pub fn cancel(&self, op: OpId) -> bool {
@@ -404,6 +364,11 @@ impl<J: Job> Offload<J> {
     pub fn close(&self) {
         self.jobs.queue.close();
         self.jobs.driver.shared.gate.open();
+    }
+
+    /// What takes completions into the ring.
+    pub fn carrier(&self) -> Carrier {
+        self.jobs.carrier
     }
 
     /// Jobs that have not started.
@@ -427,11 +392,14 @@ impl<J: Job> Offload<J> {
             cancelled += u32::from(jobs.cancel(taken.item, deadline.left()));
         }
         let own = u32::from(self.is_own_thread());
-        let is_over = || jobs.owed() <= own;
-        let look = || is_over().then_some(());
+        let look = || (jobs.owed() <= own).then_some(());
         let ended = jobs.ended.wait(deadline.left(), look, || false);
-        let leaked = jobs.owed().saturating_sub(own);
         self.part(ended.is_some());
+        let leaked = match ended {
+            // What is owed now is about to be refused.
+            Some(()) => 0,
+            None => jobs.owed().saturating_sub(own),
+        };
         OffloadEnd { cancelled, leaked }
     }
 
@@ -524,49 +492,23 @@ impl<J: Job> Jobs<J> {
     /// Sends a result through the ring. False, and the job stays owed, if there is no SQE in
     /// time, or the ring is of no use any more.
     fn complete(&self, id: Id, res: i32, patience: Option<Duration>) -> bool {
-        let shared = &*self.driver.shared;
-        // A CQE that says 0 has the result there.
-        shared.table.set_side(id, res);
-        if self.send(id, res) {
-            self.settle();
-            return true;
-        }
-        let nop = match self.carrier {
-            Carrier::Nop => Nop::new().inject_result(res),
-            _ => Nop::new(),
-        };
-        let mut sqe = Sqe::default();
-        // SAFETY: a NOP names no memory and no file.
-        unsafe { sqe.prep_nop_with(nop) }.user_data(id.0);
-        let is_sent = shared.push_admitted(sqe, patience);
+        let is_sent = self.driver.shared.carry(self.carrier, id, res, patience);
         if is_sent {
             self.settle();
         }
         is_sent
     }
 
-    /// Sends the result as a message, if that is how; false if the kernel would not have it.
-    fn send(&self, id: Id, res: i32) -> bool {
-        #[cfg(not(ringway_loom))]
-        if self.carrier == Carrier::Message
-            && let Some(fd) = self.driver.ring().fd()
-        {
-            return message(fd, res.cast_unsigned(), id.0, 0).is_ok();
-        }
-        let _ = (id, res);
-        false
-    }
-
     /// One job less is owed.
     fn settle(&self) {
-        // Ordering: Relaxed; the gate's fence orders it before the look at who waits.
-        self.owed.fetch_sub(1, Relaxed);
+        // Ordering: Release, see `JOB_SETTLED`.
+        self.owed.fetch_sub(1, edges::JOB_SETTLED.order());
         self.ended.open();
     }
 
     fn owed(&self) -> u32 {
-        // Ordering: Relaxed; who waits for it looks behind the gate's fence.
-        self.owed.load(Relaxed)
+        // Ordering: Acquire, see `JOBS_SEEN`.
+        self.owed.load(edges::JOBS_SEEN.order())
     }
 }
 

@@ -205,7 +205,7 @@ impl Completion {
     }
 }
 
-/// Why an operation was not taken; it comes back unharmed.
+/// Why an operation, or a job, was not taken; it comes back unharmed.
 pub struct Refused<T> {
     /// What was to be submitted.
     pub op: T,
@@ -258,11 +258,11 @@ impl<T> fmt::Display for Refused<T> {
     }
 }
 
-/// Says why, not what: a closure shows nothing.
 impl<T> fmt::Debug for Refused<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut refused = f.debug_struct("Refused");
-        refused.field("why", &self.why).finish_non_exhaustive()
+        f.debug_struct("Refused")
+            .field("why", &self.why)
+            .finish_non_exhaustive()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::edges;
 use super::gate::Gate;
-use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU32, Ordering, Ordering::Relaxed};
 use crate::sync::reached;
 
 /// Set when no more are given out.
@@ -86,5 +86,10 @@ impl Permits {
     /// How many are held.
     pub(super) fn held(&self) -> u32 {
         self.total - self.free()
+    }
+
+    /// As [`Permits::held`], in this order with what was given back.
+    pub(super) fn held_now(&self, order: Ordering) -> u32 {
+        self.total - (self.word.load(order) & !CLOSED)
     }
 }

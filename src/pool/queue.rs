@@ -202,7 +202,18 @@ impl<T> Queue<T> {
 
     /// Takes no more items; everybody who sleeps here looks again. What is left can be taken.
     pub(crate) fn close(&self) {
+        self.close_locked(self.lock());
+    }
+
+    /// Closes the queue and takes what is left, oldest first: nobody else gets any of it.
+    pub(crate) fn drain(&self) -> VecDeque<T> {
         let mut state = self.lock();
+        let items = std::mem::take(&mut state.items);
+        self.close_locked(state);
+        items
+    }
+
+    fn close_locked(&self, mut state: MutexGuard<'_, State<T>>) {
         state.is_closed = true;
         self.takers.ring();
         self.givers.ring();
@@ -213,6 +224,12 @@ impl<T> Queue<T> {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().is_closed
+    }
+
+    /// Whether it would take an item if there were room.
+    pub(crate) fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.items.len() >= self.capacity && !state.is_closed
     }
 
     /// Items now.
@@ -245,7 +262,7 @@ mod tests {
         let queue = Queue::new(2);
         assert_eq!((queue.push(1), queue.push(2)), (Ok(false), Ok(false)));
         assert_eq!((queue.push(3), queue.push_wait(4, NOW)), (Err(3), Err(4)));
-        assert_eq!((item(queue.pop()), queue.len()), (Some(1), 1));
+        assert_eq!((item(queue.pop_wait(NOW)), queue.len()), (Some(1), 1));
         assert_eq!(queue.push_wait(5, LOST), Ok(false));
         queue.close();
         assert!(queue.is_closed());
@@ -253,7 +270,11 @@ mod tests {
         let left = [item(queue.pop_wait(LOST)), item(queue.pop_wait(LOST))];
         assert_eq!(left, [Some(2), Some(5)], "what is left can be taken");
         assert_eq!(item(queue.pop_wait(LOST)), None);
-        assert_eq!(item(queue.pop()), None);
+        assert_eq!(item(queue.pop_wait(NOW)), None);
+        let queue = Queue::new(2);
+        assert_eq!((queue.push(1), queue.push(2)), (Ok(false), Ok(false)));
+        assert_eq!(queue.drain(), [1, 2]);
+        assert_eq!((item(queue.pop_wait(LOST)), queue.push(3)), (None, Err(3)));
         assert_eq!(item(Queue::<u8>::new(0).pop_wait(NOW)), None);
         assert_eq!(Queue::new(0).push(1), Err(1));
     }
@@ -271,7 +292,7 @@ mod tests {
         assert_eq!((taken.item, taken.wake), (1, true), "one item, one watcher");
         queue.unwatch();
         assert!(!queue.needs_watcher(), "nobody to wake");
-        assert_eq!(queue.pop().map(|taken| taken.wake), Some(false));
+        assert_eq!(queue.pop_wait(NOW).map(|taken| taken.wake), Some(false));
     }
 
     /// Givers and takers that sleep wake each other: 1 place, 4 threads.

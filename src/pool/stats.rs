@@ -15,6 +15,10 @@ pub struct Stats {
     pub in_flight: u32,
     /// Permits there are.
     pub permits: u32,
+    /// Operations taken so far: those that have completed, and those in the table now.
+    pub accepted: u64,
+    /// Operations that have ended: their last CQE was reaped.
+    pub completed: u64,
     /// Times that a submit was asked of the ring; several that meet share one enter.
     pub submits: u64,
     /// Times that the kernel was entered, to submit, wait or flush.
@@ -39,6 +43,7 @@ pub(super) struct Counters {
     pub(super) submits: CachePadded<Tally>,
     pub(super) cqes: CachePadded<Tally>,
     pub(super) batches: Tally,
+    pub(super) completed: Tally,
     pub(super) stale: Tally,
     pub(super) wakes: Tally,
     refusals: Tally,
@@ -52,6 +57,7 @@ impl Counters {
             submits: CachePadded::default(),
             cqes: CachePadded::default(),
             batches: Tally::default(),
+            completed: Tally::default(),
             stale: Tally::default(),
             wakes: Tally::default(),
             refusals: Tally::default(),
@@ -91,7 +97,10 @@ impl Counters {
 impl Shared {
     pub(super) fn stats(&self) -> Stats {
         let counters = &self.counters;
+        let completed = counters.completed.get();
         Stats {
+            accepted: completed + self.table.count(),
+            completed,
             in_flight: self.permits.held(),
             permits: self.permits.total(),
             submits: counters.submits.get(),

@@ -29,6 +29,9 @@ impl Default for Batching {
     }
 }
 
+/// How soon the kernel is asked again after it had no room.
+const RETRY: Duration = Duration::from_millis(1);
+
 /// What a dedicated submitter is asked for.
 ///
 /// Rule D1: who pushed adds to the count, and wakes the submitter if that reached its
@@ -87,8 +90,9 @@ impl Requests {
         self.wakes.wake_one();
     }
 
-    /// Calls `submit` whenever it is worth it, until stopped; once more after that.
-    pub(super) fn serve(&self, batching: Batching, mut submit: impl FnMut()) {
+    /// Calls `submit` whenever it is worth it, until stopped; once more after that. Where it
+    /// says that something is left, again after [`RETRY`].
+    pub(super) fn serve(&self, batching: Batching, mut submit: impl FnMut() -> bool) {
         let mut served = 0;
         let mut gathering: Option<Deadline> = None;
         loop {
@@ -102,14 +106,12 @@ impl Requests {
             let is_stopped = self.is_stopped.load(Relaxed);
             let is_urgent = self.is_urgent.swap(false, Relaxed) || is_stopped;
             let is_late = |deadline: &Deadline| deadline.left() == Some(Duration::ZERO);
-            let is_worth_it = pending >= batching.size
-                || is_urgent
-                || batching.delay.is_zero()
-                || gathering.as_ref().is_some_and(is_late);
-            if is_urgent || (pending > 0 && is_worth_it) {
-                submit();
+            let is_due = gathering.as_ref().is_some_and(is_late);
+            let is_worth_it = pending >= batching.size || batching.delay.is_zero();
+            if is_urgent || is_due || (pending > 0 && is_worth_it) {
+                let is_left = !submit();
                 served = count;
-                gathering = None;
+                gathering = is_left.then(|| Deadline::after(Some(RETRY)));
                 if is_stopped {
                     return;
                 }

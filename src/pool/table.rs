@@ -75,6 +75,7 @@ pub(super) struct Freed {
     /// The slots, linked, plus one each: first and last.
     pub(super) slots: Option<(u32, u32)>,
     pub(super) permits: u32,
+    pub(super) operations: u64,
 }
 
 impl Table {
@@ -166,6 +167,7 @@ impl Table {
                 return Answer::Half;
             }
             freed.permits += entry.weight.load(Relaxed);
+            freed.operations += 1;
             self.free(id.slot(), freed);
         }
         let (cqe, timer) = if has_more || awaited & TIMED == 0 {
@@ -203,6 +205,23 @@ impl Table {
             is_last: !has_more,
             sequence,
         })
+    }
+
+    /// The `user_data` of every operation in flight.
+    pub(super) fn in_flight(&self) -> Vec<u64> {
+        self.open()
+            .map(|entry| entry.user_data.load(Relaxed))
+            .collect()
+    }
+
+    /// How many operations are in flight, or about to be.
+    pub(super) fn count(&self) -> u64 {
+        self.open().count() as u64
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Entry> {
+        let is_open = |entry: &&Entry| entry.generation.load(Relaxed) % 2 == 1;
+        self.entries.iter().filter(is_open)
     }
 
     /// Ends a slot's generation, and links the slot to those that will be free.

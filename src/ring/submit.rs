@@ -169,12 +169,18 @@ impl Core {
         })
     }
 
+    /// Whether an earlier submit had to leave something behind.
+    #[inline(always)]
+    pub(crate) fn owes(&self) -> bool {
+        // Ordering: Relaxed; the submit acquires what is behind it.
+        self.submitter.requests.load(Relaxed) & OWED != 0
+    }
+
     /// Submits what an earlier submit had to leave behind, if any.
     pub(crate) fn submit_owed(&self) -> Result<(), EnterError> {
-        // Ordering: Relaxed; the submit acquires what is behind it.
-        match self.submitter.requests.load(Relaxed) & OWED {
-            0 => Ok(()),
-            _ => self.submit(),
+        match self.owes() {
+            false => Ok(()),
+            true => self.submit(),
         }
     }
 

@@ -7,21 +7,47 @@
 #[path = "../child/mod.rs"]
 mod child;
 mod driver;
+#[cfg(feature = "sim")]
+mod faults;
 mod offload;
+mod roles;
+mod shutdown;
 
 use ringway::pool::{Completion, Driver, DriverBuilder, Event, Op};
 use ringway::{Ring, Sqe};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longer than anything here takes: a wait that ends by it has lost its wake-up.
 const LOST: Duration = Duration::from_secs(20);
 
-fn driver(sq: u32, cq: u32, settings: DriverBuilder) -> Driver {
-    let ring = Ring::builder(sq)
+fn ring(sq: u32, cq: u32) -> Ring {
+    Ring::builder(sq)
         .cq_entries(cq)
         .build()
-        .unwrap_or_else(|refused| panic!("{refused}"));
-    settings.build(ring).unwrap()
+        .unwrap_or_else(|refused| panic!("{refused}"))
+}
+
+fn driver(sq: u32, cq: u32, settings: DriverBuilder) -> Driver {
+    settings.build(ring(sq, cq)).unwrap()
+}
+
+/// Waits for what another thread does.
+#[track_caller]
+fn until(mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < LOST, "it never came");
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// A read of a pipe that nobody writes to: in flight until it is cancelled.
+fn pending(pipe: &std::io::PipeReader, user_data: u64) -> Op {
+    let mut sqe = Sqe::default();
+    let buf = vec![0; 1].leak();
+    // SAFETY: the buffer is leaked, and the caller keeps the pipe.
+    unsafe { sqe.prep_read(pipe, buf.as_mut_ptr(), 1, 0) }.user_data(user_data);
+    sqe.into()
 }
 
 fn nop(user_data: u64) -> Op {

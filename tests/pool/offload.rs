@@ -6,10 +6,12 @@ use ringway::pool::{
     Batching, Carrier, Job, Offload, OffloadBuilder, OffloadEnd, OffloadError, OpId, Outcome,
     Refusal, Submission,
 };
-use ringway::prep::{TimeoutFlags, Timespec};
+use ringway::prep::{Nop, TimeoutFlags, Timespec};
+use ringway::register::register_sync_msg;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Instant;
 
@@ -204,7 +206,7 @@ fn e2_a_panicking_job_is_an_answer() {
 }
 
 /// What each result becomes.
-const RESULTS: [(Result<u32, Errno>, Outcome); 11] = {
+const RESULTS: [(Result<u32, Errno>, Outcome); 12] = {
     const fn errno(errno: i32) -> Result<u32, Errno> {
         Err(Errno::from_raw(errno))
     }
@@ -223,6 +225,8 @@ const RESULTS: [(Result<u32, Errno>, Outcome); 11] = {
         (errno(0), failed(libc::EINVAL)),
         (errno(-libc::EIO), failed(libc::EINVAL)),
         (errno(i32::MIN), failed(libc::EINVAL)),
+        // In the same slot of the table as the one before.
+        (Ok(0), Outcome::Done(0)),
     ]
 };
 
@@ -263,12 +267,77 @@ fn results_come_as_they_are() {
             driver.stop_serving();
         });
     }
-    let dedicated = Submission::Dedicated(Batching::default());
-    for (submission, carrier) in [(Submission::Combining, "Message"), (dedicated, "Nop")] {
+}
+
+/// What this kernel has, found in another way, is what is used.
+#[test]
+fn the_carrier_is_what_the_kernel_has() {
+    let ring = Ring::builder(8).build().unwrap();
+    let has_messages = register_sync_msg(ring.fd().unwrap(), 0, 0).is_ok();
+    let results = driver(8, 16, Driver::builder());
+    let mut sqe = Sqe::default();
+    // SAFETY: a NOP names nothing.
+    unsafe { sqe.prep_nop_with(Nop::new().inject_result(7)) };
+    results.try_submit(sqe).unwrap();
+    let nop = match next(&results).outcome() {
+        Outcome::Done(7) => Carrier::Nop,
+        _ => Carrier::PlainNop,
+    };
+    let message = if has_messages { Carrier::Message } else { nop };
+    let carrier = |submission, settings: OffloadBuilder| {
         let driver = driver(8, 16, Driver::builder().submission(submission));
-        let offload: Offload<Boxed> = Offload::builder().build_without_threads(&driver).unwrap();
-        println!("{submission:?}: {offload:?}, {carrier} on Linux 6.13");
+        let offload: Offload<Boxed> = settings.build_without_threads(&driver).unwrap();
+        offload.carrier()
+    };
+    let dedicated = Submission::Dedicated(Batching::default());
+    let unsaid = Offload::builder();
+    assert_eq!(carrier(Submission::Combining, unsaid), message);
+    assert_eq!(carrier(dedicated, unsaid), nop);
+    for (asked, found) in CARRIERS.into_iter().zip([message, nop, Carrier::PlainNop]) {
+        for submission in [Submission::Combining, dedicated] {
+            assert_eq!(carrier(submission, unsaid.carrier(asked)), found);
+        }
     }
+}
+
+/// A task is woken when there is room, and not before.
+#[test]
+fn a_task_waits_for_room() {
+    struct Woken(AtomicU32);
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+    let driver = driver(8, 16, Driver::builder());
+    let offload = Offload::builder().queue(1);
+    let offload: Offload<Boxed> = offload.build_without_threads(&driver).unwrap();
+    let id = offload.try_offload(Box::new(|| Ok(1)), 1).unwrap();
+    let woken = Arc::new(Woken(AtomicU32::new(0)));
+    let waker = woken.clone().into();
+    let context = &mut Context::from_waker(&waker);
+    let mut job: Option<Boxed> = Some(Box::new(|| Ok(2)));
+    for _ in 0..3 {
+        assert!(offload.poll_offload(context, &mut job, 2).is_pending());
+        assert!(job.is_some());
+    }
+    assert_eq!(woken.0.load(Relaxed), 0);
+    assert!(offload.cancel(id));
+    assert_eq!(woken.0.load(Relaxed), 1);
+    let Poll::Ready(Ok(_)) = offload.poll_offload(context, &mut job, 2) else {
+        panic!("there is room");
+    };
+    offload.close();
+    let mut job: Option<Boxed> = Some(Box::new(|| Ok(3)));
+    let Poll::Ready(Err(refused)) = offload.poll_offload(context, &mut job, 3) else {
+        panic!("it is closed");
+    };
+    assert_eq!((refused.why, (refused.op)()), (Refusal::Closed, Ok(3)));
+    offload.serve();
+    assert_eq!(
+        all(&driver),
+        [(1, Outcome::Cancelled), (2, Outcome::Done(2))]
+    );
 }
 
 #[test]

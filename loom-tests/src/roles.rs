@@ -1,0 +1,247 @@
+//! The pool's threads: jobs against sleep on the ring (rules Q1, Q2), and the end against
+//! submitting, waiting and jobs.
+
+use crate::harness::{Log, Model, simulated, witness};
+use loom::sync::{Condvar, Mutex};
+use loom::thread;
+use ringway::Order::Claim;
+use ringway::Sqe;
+use ringway::pool::{
+    Batching, Common, Completion, Crew, Driver, DriverBuilder, Event, OnPanic, Op, Refusal, Role,
+    Submission,
+};
+use ringway::sim::Simulation;
+use std::sync::Arc;
+
+pub const MODELS: &[Model] = &[
+    Model {
+        bound: Some(3),
+        witnesses: &["accepted", "closed"],
+        floor: 7_500,
+        ..Model::new("quiesce_submit", quiesce_submit)
+    },
+    Model {
+        bound: Some(2),
+        witnesses: &["quiet", "accepted", "closed"],
+        floor: 19_000,
+        ..Model::new("shutdown_submit", shutdown_submit)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["taker sleeps", "run", "given back"],
+        floor: 400,
+        ..Model::new("shutdown_job", shutdown_job)
+    },
+    Model {
+        bound: Some(2),
+        witnesses: &["giver sleeps", "taker sleeps"],
+        floor: 750,
+        ..Model::new("queue_of_one", queue_of_one)
+    },
+    Model {
+        bound: Some(2),
+        witnesses: &["run"],
+        floor: 1_200,
+        ..Model::new("job_wakes_both", job_wakes_both)
+    },
+    Model {
+        bound: Some(1),
+        witnesses: &["wake passed on"],
+        floor: 3_000,
+        ..Model::new("reaper_passes_the_wake_on", reaper_passes_the_wake_on)
+    },
+    Model {
+        bound: Some(1),
+        witnesses: &["quiet"],
+        floor: 5_800,
+        ..Model::new("shutdown_of_two_reapers", shutdown_of_two_reapers)
+    },
+    Model {
+        bound: Some(2),
+        witnesses: &["submitter sleeps"],
+        floor: 14_000,
+        ..Model::new("shutdown_of_a_submitter", shutdown_of_a_submitter)
+    },
+];
+
+fn nop(user_data: u64) -> Op {
+    let mut sqe = Sqe::default();
+    // SAFETY: a NOP names nothing.
+    unsafe { sqe.prep_nop() }.user_data(user_data);
+    sqe.into()
+}
+
+fn settings(permits: u32) -> DriverBuilder {
+    Driver::builder().permits(permits).control_reserve(0)
+}
+
+fn driver(simulation: Simulation, settings: DriverBuilder) -> Driver {
+    let (ring, _) = simulation.build();
+    settings.build(ring).unwrap()
+}
+
+type Job = Box<dyn FnOnce(&Driver) + Send>;
+type Shared = Arc<Common<Job>>;
+
+/// Starts threads of these roles, which record completions.
+fn start<const N: usize>(
+    driver: Driver,
+    roles: [Role; N],
+    log: &Log,
+) -> (Shared, [thread::JoinHandle<()>; N]) {
+    let common = Common::new(driver, 1, OnPanic::GoOn);
+    let log = log.clone();
+    let handler = move |_: &Driver, completion: Completion| log.record(completion.user_data());
+    let work = |driver: &Driver, job: Job| job(driver);
+    let crew = Arc::new(Crew::new(common.clone(), work, handler));
+    let threads = roles.map(|role| {
+        let (crew, place) = (crew.clone(), common.place(role));
+        thread::spawn(move || {
+            crew.run(role);
+            drop(place);
+        })
+    });
+    (common, threads)
+}
+
+/// Shuts down, joins, and gives the jobs that were not run.
+fn end<const N: usize>(common: &Common<Job>, threads: [thread::JoinHandle<()>; N]) -> Vec<Job> {
+    let shutdown = common.shut_down(None);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert!(shutdown.leaked.is_none() && shutdown.threads_left == 0);
+    assert_eq!(shutdown.panics, 0);
+    shutdown.jobs
+}
+
+/// Something that has happened.
+#[derive(Clone)]
+struct Flag(Arc<(Mutex<bool>, Condvar)>);
+
+impl Flag {
+    fn new() -> Self {
+        Self(Arc::new((Mutex::new(false), Condvar::new())))
+    }
+
+    fn raise(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_one();
+    }
+
+    fn wait(&self) {
+        let mut is_up = self.0.0.lock().unwrap();
+        while !*is_up {
+            is_up = self.0.1.wait(is_up).unwrap();
+        }
+    }
+}
+
+fn submit(driver: &Driver, user_data: u64) -> u64 {
+    match driver.try_submit(nop(user_data)) {
+        Ok(_) => {
+            witness("accepted");
+            1
+        }
+        Err(refused) => {
+            witness("closed");
+            assert_eq!(refused.why, Refusal::Closed);
+            0
+        }
+    }
+}
+
+/// On one thread a submit, on the other the end: what was accepted has completed by then.
+fn quiesce_submit() {
+    let driver = driver(simulated(2, Claim), settings(2));
+    let one = driver.clone();
+    let submitting = thread::spawn(move || submit(&one, 1));
+    let mut completed = 0;
+    let event = |event| match event {
+        Event::Completed(_) => completed += 1,
+        Event::Stale(cqe) => panic!("{cqe:?}"),
+    };
+    assert_eq!(driver.quiesce(None, event), Ok(()));
+    assert_eq!(driver.in_flight(), 0);
+    assert_eq!(submitting.join().unwrap(), completed);
+}
+
+/// As `quiesce_submit`, with a reaper that may be about to sleep.
+fn shutdown_submit() {
+    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (common, threads) = start(driver.clone(), [Role::Reaper], &log);
+    let submitting = thread::spawn(move || submit(&driver, 1));
+    end(&common, threads);
+    assert_eq!(submitting.join().unwrap(), log.all().len() as u64);
+}
+
+/// A job and the end: it is run or comes back.
+fn shutdown_job() {
+    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (common, threads) = start(driver, [Role::Worker], &log);
+    let ran = Log::default();
+    let record = ran.clone();
+    let given = common.give(Box::new(move |_| record.record(1)));
+    assert!(given.is_ok());
+    let back = end(&common, threads).len();
+    witness(if back == 0 { "run" } else { "given back" });
+    assert_eq!(ran.all().len() + back, 1);
+}
+
+/// Two jobs, room for one, a worker: both sides sleep, and wake each other.
+fn queue_of_one() {
+    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (common, threads) = start(driver, [Role::Worker], &log);
+    let ran = Flag::new();
+    assert!(common.give_wait(Box::new(|_| ()), None).is_ok());
+    let runs = ran.clone();
+    let last = common.give_wait(Box::new(move |_| runs.raise()), None);
+    assert!(last.is_ok());
+    ran.wait();
+    assert_eq!(end(&common, threads).len(), 0);
+}
+
+/// A job for a thread that is about to sleep on the ring.
+fn job_wakes_both() {
+    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (common, threads) = start(driver, [Role::Both], &log);
+    let ran = Flag::new();
+    let runs = ran.clone();
+    assert!(common.give(Box::new(move |_| runs.raise())).is_ok());
+    // Nothing else wakes the thread.
+    ran.wait();
+    witness("run");
+    assert_eq!(end(&common, threads).len(), 0);
+}
+
+/// A job for a thread that sleeps behind a reaper, which takes the wake.
+fn reaper_passes_the_wake_on() {
+    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (common, threads) = start(driver, [Role::Reaper, Role::Both], &log);
+    let ran = Flag::new();
+    let runs = ran.clone();
+    assert!(common.give(Box::new(move |_| runs.raise())).is_ok());
+    ran.wait();
+    assert_eq!(end(&common, threads).len(), 0);
+}
+
+/// Two reapers asleep, one wake: the first to leave wakes the other.
+fn shutdown_of_two_reapers() {
+    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (common, threads) = start(driver, [Role::Reaper, Role::Reaper], &log);
+    end(&common, threads);
+}
+
+/// A submitter that is about to sleep, with something pushed, and the end.
+fn shutdown_of_a_submitter() {
+    let policy = Submission::Dedicated(Batching::default());
+    let driver = driver(simulated(2, Claim), settings(2).submission(policy));
+    let server = driver.clone();
+    let serving = thread::spawn(move || server.serve());
+    driver.try_submit(nop(1)).unwrap();
+    let mut completed = 0;
+    let quiesced = driver.quiesce(None, |_| completed += 1);
+    assert_eq!((quiesced, completed), (Ok(()), 1));
+    driver.stop_serving();
+    serving.join().unwrap();
+}

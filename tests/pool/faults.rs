@@ -1,0 +1,373 @@
+//! The pool on the simulated kernel, which fails: nothing is lost, nobody hangs.
+//! What was accepted has completed or is reported as leaked; the rest was given back.
+
+use super::*;
+use ringway::pool::{Batching, Outcome, Pool, PoolBuilder, Refusal, Shutdown, Submission};
+use ringway::sim::{Kernel, Simulation};
+use ringway::{EnterError, Errno, op};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+const POLICIES: [Submission; 3] = [
+    Submission::Combining,
+    Submission::Dedicated(Batching {
+        size: 1,
+        delay: Duration::ZERO,
+    }),
+    Submission::Dedicated(Batching {
+        size: 3,
+        delay: Duration::from_millis(1),
+    }),
+];
+
+/// The test's `user_data` of what stays in flight until everything is cancelled, and of what
+/// posts two CQEs.
+const HELD: u64 = 1 << 40;
+const TWICE: u64 = 1 << 41;
+
+/// The simulation sees the pool's own `user_data`; the test's is in the offset.
+fn operation(user_data: u64) -> Op {
+    let mut sqe = Sqe::default();
+    let memory = std::ptr::null_mut();
+    // SAFETY: the simulation touches no memory.
+    unsafe { sqe.prep_read(&std::io::stdin(), memory, 0, user_data) }.user_data(user_data);
+    Op::from(sqe).cqes(1 + u32::from(user_data & TWICE != 0))
+}
+
+/// Opcode and offset.
+fn parts(sqe: &Sqe) -> (u8, u64) {
+    // SAFETY: an SQE is 64 bytes, all of them written.
+    let words = unsafe { std::ptr::from_ref(sqe).cast::<[u64; 2]>().read() };
+    (words[0].to_ne_bytes()[0], words[1])
+}
+
+/// A kernel that holds and cancels: what its script says to the thread that completes.
+struct Script {
+    says: Sender<Said>,
+    heard: Mutex<Receiver<Said>>,
+}
+
+enum Said {
+    Held(u64),
+    Cancel,
+    Over,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        let (says, heard) = channel();
+        let heard = Mutex::new(heard);
+        Self { says, heard }
+    }
+}
+
+impl Script {
+    fn simulation(&self, sq: u32, cq: u32) -> Simulation {
+        let says = self.says.clone();
+        Ring::simulated(sq).cq_entries(cq).script(move |sqe, fate| {
+            let (opcode, offset) = parts(sqe);
+            match opcode {
+                op::ASYNC_CANCEL => {
+                    says.send(Said::Cancel).unwrap();
+                    return fate.complete(0);
+                }
+                op::READ => {}
+                // What a slot became that was given back, or a wake.
+                _ => return fate.complete(0),
+            }
+            if offset & TWICE != 0 {
+                fate.more(1);
+            }
+            if offset & HELD != 0 {
+                says.send(Said::Held(sqe.get_user_data())).unwrap();
+            } else {
+                fate.complete(0);
+            }
+        })
+    }
+
+    /// Completes what is held, from the first cancel on, until it is over.
+    fn cancel(&self, kernel: &Kernel) {
+        let mut held = Vec::new();
+        let mut is_cancelled = false;
+        for said in &*self.heard.lock().unwrap() {
+            match said {
+                Said::Held(user_data) => held.push(user_data),
+                Said::Cancel => is_cancelled = true,
+                Said::Over => return,
+            }
+            if is_cancelled {
+                for user_data in held.drain(..) {
+                    assert!(kernel.complete(user_data, -libc::ECANCELED));
+                }
+            }
+        }
+    }
+}
+
+/// What came of a run.
+struct Ran {
+    accepted: u64,
+    refused: u64,
+    /// Last completions that the handler was told of.
+    completed: u64,
+    /// Of them those with a result.
+    done: u64,
+    shutdown: Shutdown<u64>,
+    enters: u64,
+}
+
+/// 3 workers submit 3 jobs of 40 operations each; two CQEs, held ones. Then the end.
+fn ran(builder: PoolBuilder, simulation: Simulation, script: &Script) -> Ran {
+    let (ring, kernel) = simulation.build();
+    let (accepted, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let completed: Arc<[AtomicU64; 2]> = Arc::default();
+    let work = {
+        let (accepted, refused) = (accepted.clone(), refused.clone());
+        move |driver: &Driver, job: u64| {
+            for i in 0..40 {
+                let kind = match i {
+                    3 => HELD,
+                    5 | 20 | 21 => TWICE,
+                    _ => 0,
+                };
+                match driver.submit(operation(job * 100 + i + kind), Some(LOST)) {
+                    Ok(_) => accepted.fetch_add(1, Relaxed),
+                    Err(given_back) => {
+                        assert_ne!(given_back.why, Refusal::Full, "nobody made room");
+                        refused.fetch_add(1, Relaxed)
+                    }
+                };
+            }
+        }
+    };
+    let handler = {
+        let completed = completed.clone();
+        move |_: &Driver, completion: Completion| {
+            if completion.is_last() {
+                completed[0].fetch_add(1, Relaxed);
+                let is_done = completion.outcome() == Outcome::Done(0);
+                completed[1].fetch_add(is_done.into(), Relaxed);
+            }
+        }
+    };
+    let pool = builder.workers(2).both(1).reapers(1).name("sim");
+    let pool = pool.build(ring, work, handler).unwrap();
+    let shutdown = thread::scope(|scope| {
+        scope.spawn(|| script.cancel(&kernel));
+        for job in 0..3 {
+            pool.give(job).unwrap();
+        }
+        until(|| pool.jobs_run() == 3);
+        let shutdown = pool.shutdown(Some(LOST)).unwrap();
+        script.says.send(Said::Over).unwrap();
+        shutdown
+    });
+    assert_eq!(kernel.overflowed(), 0, "more in flight than permits");
+    Ran {
+        accepted: accepted.load(Relaxed),
+        refused: refused.load(Relaxed),
+        completed: completed[0].load(Relaxed),
+        done: completed[1].load(Relaxed),
+        shutdown,
+        enters: kernel.enters(),
+    }
+}
+
+impl Ran {
+    /// Everything was accepted, and has completed.
+    #[track_caller]
+    fn assert_whole(&self, what: std::fmt::Arguments<'_>) {
+        let Ran { shutdown, .. } = self;
+        assert!(shutdown.is_clean(), "{what}: {shutdown:?}");
+        assert_eq!((self.accepted, self.refused), (120, 0), "{what}");
+        assert_eq!((self.completed, self.done), (120, 117), "{what}");
+        assert_eq!(shutdown.stats.completed, 120, "{what}");
+        assert_eq!(shutdown.panics, 0, "{what}");
+    }
+}
+
+const PASSING: [i32; 4] = [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM];
+
+fn errno(raw: i32) -> Errno {
+    Errno::from_raw(raw)
+}
+
+/// Each enter of a run fails once, in turn.
+#[test]
+fn no_fault_at_any_enter_loses_anything() {
+    for policy in POLICIES {
+        let builder = || Pool::builder().submission(policy);
+        let script = Script::default();
+        let without = ran(builder(), script.simulation(4, 16), &script);
+        without.assert_whole(format_args!("{policy:?}"));
+        assert!(without.enters > 20, "{} enters", without.enters);
+        for raw in PASSING {
+            for at in 0..without.enters.min(40) {
+                let script = Script::default();
+                let simulation = script
+                    .simulation(4, 16)
+                    .faults(move |call| (call == at).then_some(errno(raw)));
+                let ran = ran(builder(), simulation, &script);
+                ran.assert_whole(format_args!("{raw} at {at}, {policy:?}"));
+            }
+        }
+    }
+}
+
+/// Several in a row fail, and others take less than they are given.
+#[test]
+fn a_kernel_that_is_short_of_everything_loses_nothing() {
+    for policy in POLICIES {
+        for seed in 0..40_u64 {
+            let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut next = move || {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                random >> 8
+            };
+            let mut other = next;
+            let script = Script::default();
+            let simulation = script
+                .simulation(4, 16)
+                .faults(move |_| (next() % 2 == 0).then(|| errno(PASSING[next() as usize % 4])))
+                .short_submits(move |_| other() as u32 % 4);
+            let builder = Pool::builder().submission(policy);
+            let ran = ran(builder, simulation, &script);
+            ran.assert_whole(format_args!("seed {seed}, {policy:?}"));
+        }
+    }
+}
+
+/// A ring that is of no use any more: everybody is told, and what is in flight is leaked.
+#[test]
+fn a_dead_ring_hangs_nobody() {
+    let dead = [
+        (libc::EBADR, EnterError::CompletionLost),
+        (libc::EOWNERDEAD, EnterError::SqThreadDead),
+    ];
+    for (raw, error) in dead {
+        let mut leaked = 0;
+        for policy in POLICIES {
+            for at in 0..40 {
+                let script = Script::default();
+                let simulation = script
+                    .simulation(4, 16)
+                    .faults(move |call| (call >= at).then_some(errno(raw)));
+                let start = Instant::now();
+                let ran = ran(Pool::builder().submission(policy), simulation, &script);
+                let what = format_args!("{raw} from {at} on, {policy:?}");
+                assert!(start.elapsed() < LOST / 2, "{what}");
+                let n = ran.shutdown.leaked.as_ref().map_or(0, |leaked| {
+                    assert_eq!(leaked.n, leaked.user_data.len());
+                    leaked.n as u64
+                });
+                leaked += n;
+                assert_eq!(ran.accepted + ran.refused, 120, "{what}");
+                assert_eq!(ran.accepted, ran.completed + n, "{what}");
+                let stats = ran.shutdown.stats;
+                assert_eq!(
+                    (stats.accepted, stats.completed),
+                    (ran.accepted, ran.completed)
+                );
+                assert_eq!(ran.shutdown.threads_left, 0, "{what}");
+            }
+        }
+        assert!(leaked > 0, "{error}: never in flight");
+    }
+}
+
+/// Who waits for room is told, and whoever comes later.
+#[test]
+fn a_dead_ring_refuses() {
+    let script = Script::default();
+    let is_dead = Arc::new(AtomicBool::new(false));
+    let dies = is_dead.clone();
+    let simulation =
+        (script.simulation(4, 8)).faults(move |_| dies.load(Relaxed).then_some(errno(libc::EBADR)));
+    let (ring, _) = simulation.build();
+    let builder = Pool::builder().permits(1).submission(POLICIES[0]);
+    let pool = builder
+        .build(ring, |_: &Driver, _: ()| (), |_: &Driver, _: Completion| ())
+        .unwrap();
+    pool.driver().try_submit(operation(HELD)).unwrap();
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| pool.driver().submit(operation(1), Some(LOST)));
+        until(|| pool.stats().submits > 1);
+        is_dead.store(true, Relaxed);
+        // The reaper enters again, and learns it.
+        pool.driver().wake().unwrap();
+        let why = waits.join().unwrap().unwrap_err().why;
+        assert_eq!(why, Refusal::Ring(EnterError::CompletionLost));
+    });
+    let why = pool.driver().try_submit(operation(1)).unwrap_err().why;
+    assert_eq!(why, Refusal::Ring(EnterError::CompletionLost));
+    let shutdown = pool.shutdown(None).unwrap();
+    let leaked = shutdown.leaked.unwrap();
+    assert_eq!((leaked.n, leaked.user_data), (1, vec![HELD]));
+}
+
+/// A refused submit with nothing else going on, and everybody asleep.
+#[test]
+fn a_refused_submit_is_tried_again_though_all_sleep() {
+    for policy in POLICIES {
+        let script = Script::default();
+        let simulation = (script.simulation(4, 8))
+            .faults(|call| (1..4).contains(&call).then_some(errno(libc::EAGAIN)));
+        let (ring, kernel) = simulation.build();
+        let (done, completions) = channel();
+        let builder = Pool::builder().submission(policy);
+        let handler = move |_: &Driver, completion: Completion| done.send(completion).unwrap();
+        let pool = builder
+            .build(ring, |_: &Driver, _: ()| (), handler)
+            .unwrap();
+        // The reaper waits in the kernel.
+        until(|| kernel.enters() == 1);
+        pool.driver().try_submit(operation(1)).unwrap();
+        let completion = completions.recv_timeout(LOST).expect("it is submitted");
+        assert_eq!(completion.user_data(), 1);
+    }
+}
+
+/// As above, with nobody who waits: the submitter tries again by itself.
+#[test]
+fn a_submitter_tries_again() {
+    let script = Script::default();
+    let simulation =
+        (script.simulation(4, 8)).faults(|call| (call < 3).then_some(errno(libc::ENOMEM)));
+    let (ring, _) = simulation.build();
+    let settings = Driver::builder().submission(POLICIES[1]);
+    let driver = settings.build(ring).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| driver.serve());
+        driver.try_submit(operation(1)).unwrap();
+        until(|| driver.reap(|_| ()) == 1);
+        driver.stop_serving();
+    });
+    assert!(driver.stats().refusals >= 3);
+}
+
+/// The first cancel comes too early for an operation that is just being pushed.
+#[test]
+fn what_is_pushed_behind_the_cancel_is_cancelled_too() {
+    let script = Script::default();
+    let (ring, kernel) = script.simulation(4, 8).build();
+    let driver = Driver::builder().build(ring).unwrap();
+    driver.try_submit(operation(HELD)).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let heard = script.heard.lock().unwrap();
+            let Ok(Said::Held(user_data)) = heard.recv() else {
+                panic!("not held");
+            };
+            let cancels = heard.iter().filter(|said| matches!(said, Said::Cancel));
+            assert_eq!(cancels.take(3).count(), 3);
+            assert!(kernel.complete(user_data, -libc::ECANCELED));
+        });
+        assert_eq!(driver.quiesce(Some(LOST), |_| ()), Ok(()));
+    });
+    assert_eq!(driver.stats().completed, 1);
+}
