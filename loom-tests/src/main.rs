@@ -11,6 +11,8 @@ mod cq;
 #[cfg(ringway_loom)]
 mod harness;
 #[cfg(ringway_loom)]
+mod offload;
+#[cfg(ringway_loom)]
 mod pool;
 #[cfg(ringway_loom)]
 mod roles;
@@ -29,6 +31,7 @@ fn main() -> std::process::ExitCode {
         cq::MODELS,
         wait::MODELS,
         pool::MODELS,
+        offload::MODELS,
         roles::MODELS,
     ];
     let models = families.concat();

@@ -426,7 +426,12 @@ impl Reaped {
 impl Shared {
     /// A permit and a slot of the table.
     #[inline(always)]
-    fn admit(&self, weight: u32, user_data: u64, has_deadline: bool) -> Result<Id, Refusal> {
+    pub(super) fn admit(
+        &self,
+        weight: u32,
+        user_data: u64,
+        has_deadline: bool,
+    ) -> Result<Id, Refusal> {
         if let Some(error) = self.counters.fatal() {
             return Err(Refusal::Ring(error));
         }
@@ -446,7 +451,7 @@ impl Shared {
     }
 
     #[cold]
-    fn withdraw(&self, id: Id, weight: u32) {
+    pub(super) fn withdraw(&self, id: Id, weight: u32) {
         self.table.withdraw(id);
         self.permits.release(weight, &self.gate);
     }

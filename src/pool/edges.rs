@@ -36,6 +36,14 @@ pub(super) const SUBMITTER_ASKED: Edge = Edge::new("SUBMITTER_ASKED", Release);
 /// The submitter's look at what it was asked for. Partner: [`SUBMITTER_ASKED`].
 pub(super) const SUBMITTER_SEEN: Edge = Edge::new("SUBMITTER_SEEN", Acquire);
 
+/// Counting a job as completed. Partner: [`JOBS_SEEN`]. Passes on its completion, which is
+/// pushed.
+pub(super) const JOB_SETTLED: Edge = Edge::new("JOB_SETTLED", Release);
+
+/// A shutdown's look at how many jobs are not completed: when there are none, the submitter's
+/// last submit takes their completions.
+pub(super) const JOBS_SEEN: Edge = Edge::new("JOBS_SEEN", Acquire);
+
 #[cfg(ringway_loom)]
 pub(crate) const ALL: &[&Edge] = &[
     &GATE_FENCE,
@@ -47,4 +55,6 @@ pub(crate) const ALL: &[&Edge] = &[
     &WAKE_TAKEN,
     &SUBMITTER_ASKED,
     &SUBMITTER_SEEN,
+    &JOB_SETTLED,
+    &JOBS_SEEN,
 ];

@@ -22,11 +22,13 @@
 //! ([`Refusal::Ring`]), and what is in flight then is leaked.
 
 mod builder;
+mod carrier;
 mod control;
 mod driver;
 mod edges;
 mod gate;
 mod handler;
+mod offload;
 mod op;
 mod owner;
 mod permits;
@@ -47,8 +49,10 @@ pub(crate) fn weakenable() -> &'static [&'static crate::ring::edges::Edge] {
 }
 
 pub use builder::{DriverBuilder, DriverError};
+pub use carrier::Carrier;
 pub use driver::{Driver, Event, Submission};
 pub use handler::{Handler, Observed, Panicked, Role};
+pub use offload::{Job, Offload, OffloadBuilder, OffloadEnd, OffloadError};
 pub use op::{Completion, Op, OpId, Outcome, Refusal, Refused};
 pub use owner::{Owner, OwnerError};
 #[cfg(not(ringway_loom))]

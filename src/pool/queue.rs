@@ -124,6 +124,27 @@ impl<T> Queue<T> {
         Ok(wake)
     }
 
+    /// The oldest item.
+    pub(crate) fn pop(&self) -> Option<Taken<T>> {
+        self.pop_locked(self.lock())
+    }
+
+    /// The oldest item that it is.
+    pub(crate) fn remove(&self, is_it: impl FnMut(&T) -> bool) -> Option<T> {
+        let mut state = self.lock();
+        let at = state.items.iter().position(is_it)?;
+        let item = state.items.remove(at);
+        let is_waited_for = state.givers > 0;
+        if is_waited_for {
+            self.givers.ring();
+        }
+        drop(state);
+        if is_waited_for {
+            self.givers.0.wake_one();
+        }
+        item
+    }
+
     /// The oldest item; asleep until there is one. `None`: the timeout has passed, or the
     /// queue is closed and nothing is left.
     pub(crate) fn pop_wait(&self, timeout: Option<Duration>) -> Option<Taken<T>> {
@@ -203,6 +224,12 @@ impl<T> Queue<T> {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().is_closed
+    }
+
+    /// Whether it would take an item if there were room.
+    pub(crate) fn is_full(&self) -> bool {
+        let state = self.lock();
+        state.items.len() >= self.capacity && !state.is_closed
     }
 
     /// Items now.

@@ -125,6 +125,12 @@ impl Table {
         })
     }
 
+    /// Writes the result of a job, for a CQE that is not pushed yet and will say 0.
+    pub(super) fn set_side(&self, id: Id, res: i32) {
+        let entry = &self.entries[id.slot() as usize];
+        entry.side.store(res.cast_unsigned(), Relaxed);
+    }
+
     /// Takes back an operation that was not pushed.
     pub(super) fn withdraw(&self, id: Id) {
         let mut freed = Freed::default();
@@ -181,6 +187,10 @@ impl Table {
                 ),
             }
         };
+        let mut cqe = cqe;
+        if matches!(id.kind(), Some(Kind::Job | Kind::Panicked)) && cqe.res == 0 {
+            cqe.res = entry.side.load(Relaxed).cast_signed();
+        }
         let outcome = match id.kind() {
             Some(Kind::Panicked) => Outcome::Panicked,
             _ => Outcome::of(cqe.res, timer),

@@ -9,6 +9,7 @@ mod child;
 mod driver;
 #[cfg(feature = "sim")]
 mod faults;
+mod offload;
 mod owned;
 mod roles;
 mod shutdown;
