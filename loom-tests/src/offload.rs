@@ -33,7 +33,6 @@ pub const MODELS: &[Model] = &[
         ..Model::new("job_late", job_late)
     },
     Model {
-        aims: &["GATE_FENCE"],
         bound: Some(3),
         witnesses: &["waits at the gate"],
         floor: 900,

@@ -556,8 +556,11 @@ impl Shared {
                 break;
             }
         }
-        // Those who wait for room learn that there will be none.
-        self.gate.open();
+        if self.counters.fatal().is_some() {
+            // Those who wait for room learn that there will be none. Else they sleep on: the
+            // caller may be one.
+            self.gate.open();
+        }
     }
 
     fn wake(&self) -> Result<(), EnterError> {
