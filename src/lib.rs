@@ -44,6 +44,7 @@
 //! | [`Sq::submit`] | any; one thread enters for all | at most 8 kernel entries |
 //! | [`Cq::reap`], [`Cq::reap_batch`] | any | lock-free |
 //! | [`Cq::wait`], [`Cq::wait_reap`] | any | blocks |
+//! | [`pool::Driver`], `pool::Pool` | any | per method; reaping: one thread at a time |
 //! | `Local` | the thread that made or enabled it | |
 //! | `Disabled` | one owner; may be sent to the thread that will enable it | |
 //!

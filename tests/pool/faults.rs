@@ -371,3 +371,20 @@ fn what_is_pushed_behind_the_cancel_is_cancelled_too() {
     });
     assert_eq!(driver.stats().completed, 1);
 }
+
+/// A wake that could not be sent stands for no later one.
+#[test]
+fn a_wake_that_fails_is_sent_again() {
+    let script = Script::default();
+    let (ring, kernel) = script.simulation(4, 8).without_messages().build();
+    let driver = Driver::builder().build(ring.clone()).unwrap();
+    let sq = ring.sq();
+    let all = sq.pop_batch(4).unwrap();
+    assert_eq!(driver.wake(), Err(EnterError::Busy));
+    drop(all);
+    ring.submit().unwrap();
+    let before = kernel.consumed();
+    assert_eq!((driver.wake(), driver.wake()), (Ok(()), Ok(())));
+    // The second stood for the first.
+    assert_eq!(kernel.consumed(), before + 1);
+}
