@@ -332,6 +332,15 @@ fn a_refused_submit_is_tried_again_though_all_sleep() {
     }
 }
 
+/// Ends the submitter, also of a test that fails.
+struct Stop<'d>(&'d Driver);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.stop_serving();
+    }
+}
+
 /// As above, with nobody who waits: the submitter tries again by itself.
 #[test]
 fn a_submitter_tries_again() {
@@ -343,9 +352,9 @@ fn a_submitter_tries_again() {
     let driver = settings.build(ring).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| driver.serve());
+        let _stop = Stop(&driver);
         driver.try_submit(operation(1)).unwrap();
         until(|| driver.reap(|_| ()) == 1);
-        driver.stop_serving();
     });
     assert!(driver.stats().refusals >= 3);
 }
