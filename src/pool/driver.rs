@@ -512,8 +512,11 @@ impl Shared {
                 break;
             }
         }
-        // Those who wait for room learn that there will be none.
-        self.gate.open();
+        if self.counters.fatal().is_some() {
+            // Those who wait for room learn that there will be none. Otherwise not: they
+            // would ask a kernel without memory again and again.
+            self.gate.open();
+        }
     }
 
     fn wake(&self) -> Result<(), EnterError> {
