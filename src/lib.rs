@@ -47,6 +47,7 @@
 //! | `Registrar` | the thread that asked the ring for it | blocks while a thread submits |
 //! | `BufRing` | one owner; may be sent to another thread, that of a `Local` not | add, advance: wait-free |
 //! | `RegisteredRing` | the thread that registered the ring | as the ring's |
+//! | [`pool::Driver`], `pool::Pool` | any | per method; reaping: one thread at a time |
 //! | `Local` | the thread that made or enabled it | |
 //! | [`Set`](set::Set), [`Peer`](set::Peer) | any thread, any method, any time; clones share the set, the address | per method |
 //! | [`Member`](set::Member) | the thread that made it | as `Local` |

@@ -557,8 +557,8 @@ impl Shared {
             }
         }
         if self.counters.fatal().is_some() {
-            // Those who wait for room learn that there will be none. Else they sleep on: the
-            // caller may be one.
+            // Those who wait for room learn that there will be none. Otherwise not: they
+            // would ask a kernel without memory again and again.
             self.gate.open();
         }
     }
