@@ -1,7 +1,7 @@
 //! Permits, names and the submitter: rules G1, P1, T1, T2 and D1.
 
 use crate::harness::{Log, Model, simulated, together, witness};
-use ringway::Order::Claim;
+use ringway::Order::{Any, Claim};
 use ringway::pool::{Batching, Driver, DriverBuilder, Event, Op, Refusal, Submission};
 use ringway::sim::{Kernel, Simulation};
 use ringway::{Ring, Sqe};
@@ -40,6 +40,13 @@ pub const MODELS: &[Model] = &[
         witnesses: &["submitter sleeps", "submitter woken"],
         floor: 60_000,
         ..Model::new("submitter", || submitter(Batching::default()))
+    },
+    Model {
+        aims: &["DENIED_SLEEPS"],
+        bound: Some(3),
+        witnesses: &["refused for nothing", "waits at the gate"],
+        floor: 10,
+        ..Model::new("permits_unused", permits_unused)
     },
     Model {
         bound: Some(2),
@@ -216,6 +223,23 @@ fn submitter(batching: Batching) {
     driver.stop_serving();
     served.join().unwrap();
     assert_eq!(kernel.consumed(), 1);
+}
+
+/// A thread takes permits that it cannot use, having found too few SQEs, while another waits
+/// for one and needs no more than there are.
+fn permits_unused() {
+    let (driver, _) = driver(simulated(2, Any).cq_entries(4), settings(2));
+    let sq = driver.ring().sq();
+    let held = sq.pop().unwrap();
+    let (one, two) = (driver.clone(), driver.clone());
+    let other = loom::thread::spawn(move || two.submit(nop(2), None).map(drop).unwrap());
+    let timed = nop(1).deadline(std::time::Duration::from_secs(1));
+    assert_eq!(one.try_submit(timed).unwrap_err().why, Refusal::Full);
+    other.join().unwrap();
+    let log = Log::default();
+    wait_reap(&driver, &log);
+    assert_eq!((log.all(), driver.in_flight()), (vec![2], 0));
+    drop(held);
 }
 
 /// An owner asleep in the kernel, or about to be, and a worker that pushes and reaps.

@@ -61,7 +61,7 @@ impl Shared {
             // Nobody opens the gate for what an SQ thread takes.
             let is_it = self.ring.core.is_sqpoll();
             is_it
-                && (self.ring.core.wait_for_space())
+                && (self.ring.core.wait_for_space(crate::ring::By::Ring))
                     .inspect_err(|&error| self.counters.refused(error))
                     .is_ok()
         });

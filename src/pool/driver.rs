@@ -453,7 +453,7 @@ impl Shared {
     #[cold]
     pub(super) fn withdraw(&self, id: Id, weight: u32) {
         self.table.withdraw(id);
-        self.permits.release(weight, &self.gate);
+        self.permits.give_back(weight, &self.gate);
     }
 
     /// Slots of the SQ; submits once if there are none.

@@ -2,11 +2,18 @@
 
 use super::edges;
 use super::gate::Gate;
+use crate::ring::edges as ring_edges;
 use crate::sync::atomic::{AtomicU32, Ordering, Ordering::Relaxed};
 use crate::sync::reached;
 
 /// Set when no more are given out.
 const CLOSED: u32 = 1 << 31;
+
+/// Set when somebody was refused for want of permits.
+const DENIED: u32 = 1 << 30;
+
+/// How many are free.
+const FREE: u32 = DENIED - 1;
 
 /// As many permits as CQEs can be taken in. An operation holds one for each CQE of its own
 /// that may lie unreaped at a time, from before its push until its last CQE was reaped.
@@ -14,7 +21,7 @@ const CLOSED: u32 = 1 << 31;
 /// Rule P1: permits are given back after the head has moved past the CQEs, so whoever gets
 /// them enters a kernel that sees the room.
 pub(super) struct Permits {
-    /// CLOSED, and how many are free.
+    /// CLOSED, DENIED, and how many are free.
     word: AtomicU32,
     total: u32,
 }
@@ -40,21 +47,27 @@ impl Permits {
 
     pub(super) fn free(&self) -> u32 {
         // Ordering: Relaxed; a snapshot.
-        self.word.load(Relaxed) & !CLOSED
+        self.word.load(Relaxed) & FREE
     }
 
     pub(super) fn acquire(&self, count: u32) -> Result<(), NoPermit> {
-        // Ordering: Relaxed; a stale word fails the CAS, or says "full" to a caller that
-        // looks again behind the gate's fence.
+        // Ordering: Relaxed; a stale word fails the CAS.
         let mut word = self.word.load(Relaxed);
         loop {
             if word & CLOSED != 0 {
                 return Err(NoPermit::Closed);
             }
-            let Some(next) = word.checked_sub(count) else {
-                reached("no permit");
-                return Err(NoPermit::Full);
-            };
+            if word & FREE < count {
+                // Ordering: Relaxed; either this sees what was given back, or whoever gives
+                // back sees this.
+                word = self.word.fetch_or(DENIED, Relaxed) | DENIED;
+                if word & CLOSED == 0 && word & FREE < count {
+                    reached("no permit");
+                    return Err(NoPermit::Full);
+                }
+                continue;
+            }
+            let next = word - count;
             // Ordering: Acquire, see `PERMIT_TAKEN`. Relaxed on failure: tried again.
             let taken = edges::PERMIT_TAKEN.order();
             match (self.word).compare_exchange(word, next, taken, Relaxed) {
@@ -71,16 +84,25 @@ impl Permits {
         gate.open();
     }
 
+    /// Gives back permits that were not used, and says so to those who were refused
+    /// meanwhile. Not to others who wait: the caller, who waits for something else, would
+    /// wake itself.
+    pub(super) fn give_back(&self, count: u32, gate: &Gate) {
+        // Ordering: Release, see `PERMIT_GIVEN`.
+        let before = self.word.fetch_add(count, edges::PERMIT_GIVEN.order());
+        if before & DENIED != 0 && !ring_edges::broken("DENIED_SLEEPS") {
+            // Ordering: Relaxed; a flag that stands for itself.
+            self.word.fetch_and(!DENIED, Relaxed);
+            reached("refused for nothing");
+            gate.open();
+        }
+    }
+
     /// Gives out no more; those who wait learn it.
     pub(super) fn close(&self, gate: &Gate) {
         // Ordering: Relaxed; a flag that stands for itself.
         self.word.fetch_or(CLOSED, Relaxed);
         gate.open();
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        // Ordering: Relaxed; a flag that stands for itself.
-        self.word.load(Relaxed) & CLOSED != 0
     }
 
     /// How many are held.
@@ -90,6 +112,6 @@ impl Permits {
 
     /// As [`Permits::held`], in this order with what was given back.
     pub(super) fn held_now(&self, order: Ordering) -> u32 {
-        self.total - (self.word.load(order) & !CLOSED)
+        self.total - (self.word.load(order) & FREE)
     }
 }

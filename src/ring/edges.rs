@@ -184,6 +184,10 @@ pub(crate) mod weaken {
             "PADDING_IS_ALL",
             "padding alone looked behind -> taken for empty",
         ),
+        (
+            "DENIED_SLEEPS",
+            "permits given back unused wake who was refused -> nobody",
+        ),
         ("NO_GAP_MARK", "gap marked as wanted -> left"),
         ("NO_BATON", "leader wakes a follower -> leaves"),
         ("LEAVE_WOKEN", "woken follower tries to lead -> leaves"),
