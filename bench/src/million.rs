@@ -2,6 +2,10 @@
 //! `Arc<Mutex<io_uring::IoUring>>`, by turns.
 //!
 //! `million [OPERATIONS [ROUNDS]]`
+#![allow(
+    clippy::disallowed_types,
+    reason = "what the peers count is not what the ring shares"
+)]
 
 use io_uring::{IoUring, opcode};
 use ringway::pool::{Batching, Completion, Driver, Op, Pool, Submission};
@@ -15,12 +19,15 @@ const WORKERS: u64 = 3;
 const REAPERS: u32 = 2;
 const SQ: u32 = 256;
 
+/// A name, and what takes so many operations of each worker.
+type Peer = (&'static str, fn(u64) -> Duration);
+
 fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse::<u64>());
     let operations = args.next().map_or(1_000_000, |n| n.expect("a number"));
     let rounds = args.next().map_or(5, |n| n.expect("a number"));
     let each = operations / WORKERS;
-    let peers: [(&str, fn(u64) -> Duration); 4] = [
+    let peers: [Peer; 4] = [
         ("mutex", mutex),
         ("pool, combining", |each| pool(each, Submission::Combining)),
         ("pool, dedicated", |each| {

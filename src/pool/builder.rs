@@ -136,9 +136,9 @@ impl DriverBuilder {
     ///         Ok(()) => assert_eq!(done, 7),
     ///         Err(error) => assert!(error.to_string().contains("6.13")),
     ///     }
-    ///     Ok(())
-    /// })
-    /// # .map_err(|error: ringway::EnterError| Box::<dyn std::error::Error>::from(error))
+    ///     Ok::<(), ringway::EnterError>(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
     /// # Errors

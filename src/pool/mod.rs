@@ -39,6 +39,7 @@ mod queue;
 mod roles;
 mod shutdown;
 mod stats;
+mod submit;
 mod submitter;
 mod table;
 
