@@ -29,7 +29,7 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(3),
         witnesses: &["accepted", "refused"],
-        floor: 350,
+        floor: 180,
         ..Model::new("job_late", job_late)
     },
     Model {
@@ -47,7 +47,7 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(3),
         witnesses: &["waits at the gate"],
-        floor: 60,
+        floor: 34,
         ..Model::new("job_closed", job_closed)
     },
 ];

@@ -11,7 +11,7 @@ pub const MODELS: &[Model] = &[
         aims: &["PERMIT_GIVEN", "PERMIT_TAKEN"],
         bound: Some(3),
         witnesses: &["no permit", "slot reused"],
-        floor: 1_200,
+        floor: 200,
         ..Model::new("permit_reuse", permit_reuse)
     },
     Model {
@@ -25,13 +25,13 @@ pub const MODELS: &[Model] = &[
         aims: &["GATE_FENCE"],
         bound: Some(3),
         witnesses: &["waits at the gate"],
-        floor: 1_100,
+        floor: 187,
         ..Model::new("gate", gate)
     },
     Model {
         bound: Some(2),
         witnesses: &["waits at the gate"],
-        floor: 17_000,
+        floor: 11_000,
         ..Model::new("gate_of_two", gate_of_two)
     },
     Model {
@@ -45,7 +45,7 @@ pub const MODELS: &[Model] = &[
         aims: &["DENIED_SLEEPS"],
         bound: Some(3),
         witnesses: &["refused for nothing", "waits at the gate"],
-        floor: 10,
+        floor: 5_600,
         ..Model::new("permits_unused", permits_unused)
     },
     Model {
@@ -58,13 +58,13 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(3),
         witnesses: &["both reaped"],
-        floor: 230,
+        floor: 220,
         ..Model::new("multishot_end", multishot_end)
     },
     Model {
         bound: Some(3),
         witnesses: &["submitted", "closed"],
-        floor: 3_500,
+        floor: 670,
         ..Model::new("close_submit", close_submit)
     },
     Model {
