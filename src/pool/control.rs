@@ -151,13 +151,15 @@ impl Request {
 }
 
 impl Driver {
-    /// Asks the kernel to cancel an operation. It completes all the same: as cancelled, or
+    /// Asks the kernel to cancel an operation, or a chain wherever it is. It completes all the same: as cancelled, or
     /// with its result if it was faster. Nothing happens if it has ended.
     ///
     /// Never refused for want of room: the request waits its turn. Operations that a device
     /// is working on, such as reads of a disk, end by themselves only.
     pub fn cancel(&self, op: OpId) {
-        self.shared.request(Request::Op(op.0));
+        for member in 0..=self.shared.table.last_member(op.0) {
+            self.shared.request(Request::Op(op.0.with_member(member)));
+        }
     }
 
     /// Asks the kernel to cancel all operations on this file, through whichever descriptor

@@ -159,6 +159,7 @@ impl Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
     pub(super) op: OpId,
+    pub(super) member: u8,
     pub(super) cqe: Cqe,
     pub(super) outcome: Outcome,
     pub(super) is_last: bool,
@@ -201,7 +202,7 @@ impl Completion {
     /// Of a chain: which operation this is, from 0: the last one if the chain went through,
     /// otherwise the one that broke it.
     pub fn member(&self) -> u8 {
-        self.op.0.member()
+        self.member
     }
 }
 

@@ -129,6 +129,7 @@ impl Driver {
             self.shared.withdraw(id, 1);
             return refuse(sqes, Refusal::Full);
         };
+        self.shared.table.set_last_member(id, (N - 1) as u8);
         for ((place, sqe), member) in batch.iter_mut().zip(sqes).zip(0..=u8::MAX) {
             *place = sqe;
             place.user_data = id.with_member(member).0;

@@ -36,7 +36,8 @@ struct Entry {
     next: AtomicU32,
     /// Completions told.
     sequence: AtomicU32,
-    /// CQEs to come: [`OP`], [`DEADLINE`]; and whether it has a deadline: [`TIMED`].
+    /// CQEs to come: [`OP`], [`DEADLINE`]; whether it has a deadline: [`TIMED`]; of a chain
+    /// its last operation: [`LAST`].
     awaited: AtomicU32,
     /// With a deadline: `res` and `flags` of the CQE that came first.
     first: AtomicU64,
@@ -49,6 +50,12 @@ struct Entry {
 const OP: u32 = 1;
 const DEADLINE: u32 = 2;
 const TIMED: u32 = 4;
+
+/// The CQEs to come.
+const PARTS: u32 = OP | DEADLINE;
+
+/// Where the place of a chain's last operation lies among those bits.
+const LAST: u32 = 8;
 
 // SAFETY: the timespec is written by the slot's one owner before its push (rule T1).
 unsafe impl Sync for Table {}
@@ -116,6 +123,25 @@ impl Table {
         Some(Id::new(Kind::Op, slot, generation))
     }
 
+    /// Says of an operation that is not pushed yet that it is a chain, which ends so.
+    pub(super) fn set_last_member(&self, id: Id, last: u8) {
+        let chain = OP | u32::from(last) << LAST;
+        self.entries[id.slot() as usize]
+            .awaited
+            .store(chain, Relaxed);
+    }
+
+    /// The place of its last operation; 0 of what is no chain, or has ended.
+    pub(super) fn last_member(&self, id: Id) -> u8 {
+        let entry = &self.entries[id.slot() as usize];
+        let last = (entry.awaited.load(Relaxed) >> LAST) as u8;
+        // What is read of another operation does no harm: a request names this one.
+        match entry.generation.load(Relaxed) == id.generation() {
+            true => last,
+            false => 0,
+        }
+    }
+
     /// Writes the deadline of an operation that is not pushed yet, and says where it lies.
     pub(super) fn set_deadline(&self, id: Id, deadline: Timespec) -> *const Timespec {
         self.entries[id.slot() as usize].deadline.with_mut(|place| {
@@ -161,7 +187,7 @@ impl Table {
         let has_more = part == OP && cqe.has_more();
         if !has_more {
             entry.awaited.store(awaited & !part, Relaxed);
-            if awaited & !part & !TIMED != 0 {
+            if awaited & !part & PARTS != 0 {
                 let first = u64::from(cqe.res.cast_unsigned()) | u64::from(cqe.flags) << 32;
                 entry.first.store(first, Relaxed);
                 return Answer::Half;
@@ -199,7 +225,8 @@ impl Table {
         entry.sequence.store(sequence.wrapping_add(1), Relaxed);
         let user_data = entry.user_data.load(Relaxed);
         Answer::Completed(Completion {
-            op: OpId(id.with_kind(Kind::Op)),
+            op: OpId(id.with_kind(Kind::Op).with_member(0)),
+            member: id.member(),
             cqe: Cqe { user_data, ..cqe },
             outcome,
             is_last: !has_more,

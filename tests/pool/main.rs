@@ -7,8 +7,10 @@
 #[path = "../child/mod.rs"]
 mod child;
 mod driver;
+mod e2;
 #[cfg(feature = "sim")]
 mod faults;
+mod kinds;
 mod offload;
 mod owned;
 mod roles;

@@ -6,7 +6,7 @@ use ringway::pool::{
     Batching, Carrier, Job, Offload, OffloadBuilder, OffloadEnd, OffloadError, OpId, Outcome,
     Refusal, Submission,
 };
-use ringway::prep::{Nop, TimeoutFlags, Timespec};
+use ringway::prep::Nop;
 use ringway::register::register_sync_msg;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Sender, channel};
@@ -15,23 +15,23 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Instant;
 
-type Boxed = Box<dyn FnOnce() -> Result<u32, Errno> + Send>;
+pub type Boxed = Box<dyn FnOnce() -> Result<u32, Errno> + Send>;
 
-const CARRIERS: [Carrier; 3] = [Carrier::Message, Carrier::Nop, Carrier::PlainNop];
+pub const CARRIERS: [Carrier; 3] = [Carrier::Message, Carrier::Nop, Carrier::PlainNop];
 
-fn offload<J: Job + 'static>(driver: &Driver, settings: OffloadBuilder) -> Offload<J> {
+pub fn offload<J: Job + 'static>(driver: &Driver, settings: OffloadBuilder) -> Offload<J> {
     settings.build(driver).unwrap()
 }
 
 /// A driver, and an offload of one thread for jobs of all kinds.
-fn one_thread() -> (Driver, Offload<Boxed>) {
+pub fn one_thread() -> (Driver, Offload<Boxed>) {
     let driver = driver(8, 16, Driver::builder());
     let offload = offload(&driver, Offload::builder().threads(1));
     (driver, offload)
 }
 
 /// Offloads a job that runs until it is let go, and waits until it runs.
-fn hold(offload: &Offload<Boxed>, user_data: u64) -> (OpId, Sender<()>) {
+pub fn hold(offload: &Offload<Boxed>, user_data: u64) -> (OpId, Sender<()>) {
     let (started, has_started) = channel();
     let (let_go, is_let_go) = channel::<()>();
     let job: Boxed = Box::new(move || {
@@ -45,7 +45,7 @@ fn hold(offload: &Offload<Boxed>, user_data: u64) -> (OpId, Sender<()>) {
 }
 
 /// A job that says when it is dropped.
-fn told(dropped: &Arc<AtomicU32>) -> Boxed {
+pub fn told(dropped: &Arc<AtomicU32>) -> Boxed {
     struct Tells(Arc<AtomicU32>);
     impl Drop for Tells {
         fn drop(&mut self) {
@@ -59,13 +59,13 @@ fn told(dropped: &Arc<AtomicU32>) -> Boxed {
     })
 }
 
-fn is(completion: Completion) -> (u64, Outcome) {
+pub fn is(completion: Completion) -> (u64, Outcome) {
     assert!(completion.is_last());
     (completion.user_data(), completion.outcome())
 }
 
 /// Waits once, and adds what comes.
-fn take(driver: &Driver, found: &mut Vec<(u64, Outcome)>) {
+pub fn take(driver: &Driver, found: &mut Vec<(u64, Outcome)>) {
     let take = |event| match event {
         Event::Completed(completion) => found.push(is(completion)),
         Event::Stale(cqe) => panic!("{cqe:?}"),
@@ -74,135 +74,13 @@ fn take(driver: &Driver, found: &mut Vec<(u64, Outcome)>) {
 }
 
 /// Completions until nothing is in flight, in their order.
-fn all(driver: &Driver) -> Vec<(u64, Outcome)> {
+pub fn all(driver: &Driver) -> Vec<(u64, Outcome)> {
     let mut found = Vec::new();
     while driver.in_flight() > 0 {
         take(driver, &mut found);
     }
     assert_eq!(driver.stats().stale, 0);
     found
-}
-
-fn timer(time: &'static Timespec, user_data: u64) -> Op {
-    let mut sqe = Sqe::default();
-    // SAFETY: the time is static.
-    unsafe { sqe.prep_timeout(time, 0, TimeoutFlags::NONE) }.user_data(user_data);
-    sqe.into()
-}
-
-/// The times are of this machine under whatever load it has: the best of a few tries.
-#[test]
-fn e2_a_short_job_beside_a_long_timer() {
-    static SECOND: Timespec = Timespec::new(1, 0);
-    let short = Duration::from_millis(20);
-    for carrier in CARRIERS {
-        let driver = driver(8, 16, Driver::builder());
-        let offload = offload(&driver, Offload::builder().carrier(carrier));
-        let id = driver.try_submit(timer(&SECOND, 1)).unwrap();
-        let mut times = Vec::new();
-        while times.len() < 5 && !times.iter().any(|time| *time <= 2 * short) {
-            let start = Instant::now();
-            let job = move || {
-                thread::sleep(short);
-                Ok(0)
-            };
-            offload.try_offload(job, 2).unwrap();
-            assert_eq!(is(next(&driver)), (2, Outcome::Done(0)), "{times:?}");
-            times.push(start.elapsed());
-            assert!(start.elapsed() >= short);
-        }
-        println!("{carrier:?}: a 20 ms job beside a 1 s timer took {times:?}");
-        assert!(*times.last().unwrap() <= 2 * short, "{times:?}");
-        driver.cancel(id);
-        assert_eq!(is(next(&driver)), (1, Outcome::Cancelled));
-    }
-}
-
-/// CPU time of this thread.
-fn cpu() -> Duration {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: the timespec is valid for the call.
-    let answer = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    assert_eq!(answer, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-#[test]
-fn e2_a_waiter_costs_no_cpu() {
-    let driver = driver(8, 16, Driver::builder());
-    let offload = offload(&driver, Offload::builder());
-    let job = || {
-        thread::sleep(Duration::from_millis(500));
-        Ok(0)
-    };
-    let before = cpu();
-    offload.try_offload(job, 1).unwrap();
-    assert_eq!(is(next(&driver)), (1, Outcome::Done(0)));
-    let spent = cpu() - before;
-    println!("a 500 ms job cost its waiter {spent:?} of CPU");
-    assert!(spent < Duration::from_millis(5), "{spent:?}");
-}
-
-#[test]
-fn e2_jobs_on_one_thread_complete_in_order() {
-    for carrier in CARRIERS {
-        let driver = driver(8, 16, Driver::builder());
-        let settings = Offload::builder().threads(1).carrier(carrier);
-        let offload = offload(&driver, settings);
-        let ran = Arc::new(Mutex::new(Vec::new()));
-        for i in 0..8 {
-            let ran = ran.clone();
-            let job = move || {
-                ran.lock().unwrap().push(i);
-                Ok(i)
-            };
-            offload.try_offload(job, i.into()).unwrap();
-        }
-        let expected: Vec<_> = (0..8).map(|i| (u64::from(i), Outcome::Done(i))).collect();
-        assert_eq!(all(&driver), expected, "{carrier:?}");
-        assert_eq!(*ran.lock().unwrap(), [0, 1, 2, 3, 4, 5, 6, 7]);
-    }
-}
-
-#[test]
-fn e2_a_panicking_job_is_an_answer() {
-    for carrier in CARRIERS {
-        let driver = driver(8, 16, Driver::builder());
-        let settings = Offload::builder().threads(1).carrier(carrier);
-        let offload: Offload<Boxed> = offload(&driver, settings);
-        offload.try_offload(Box::new(|| Ok(1)), 1).unwrap();
-        offload
-            .try_offload(Box::new(|| panic!("on purpose")), 2)
-            .unwrap();
-        offload.try_offload(Box::new(|| Ok(3)), 3).unwrap();
-        driver.try_submit(nop(4)).unwrap();
-        let mut found = all(&driver);
-        found.sort_by_key(|&(user_data, _)| user_data);
-        let expected = [
-            (1, Outcome::Done(1)),
-            (2, Outcome::Panicked),
-            (3, Outcome::Done(3)),
-            (4, Outcome::Done(0)),
-        ];
-        assert_eq!(found, expected, "{carrier:?}");
-        // What was thrown panics again when it is dropped.
-        struct Worse;
-        impl Drop for Worse {
-            fn drop(&mut self) {
-                panic!("on purpose");
-            }
-        }
-        let throw = || std::panic::panic_any(Worse);
-        offload.try_offload(Box::new(throw), 5).unwrap();
-        let completion = next(&driver);
-        assert_eq!(is(completion), (5, Outcome::Panicked));
-        assert!(completion.cqe().result().is_err());
-        offload.try_offload(Box::new(|| Ok(6)), 6).unwrap();
-        assert_eq!(is(next(&driver)), (6, Outcome::Done(6)));
-    }
 }
 
 /// What each result becomes.

@@ -1,0 +1,296 @@
+//! Operations of every kind: batches, chains, several CQEs, the polling form, cancels.
+
+use super::*;
+use ringway::pool::{Outcome, Refusal};
+use ringway::prep::{PollFlags, SendFlags};
+use std::io::{Read, Write, pipe};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+
+fn sqe(prep: impl for<'sqe> FnOnce(&'sqe mut Sqe) -> &'sqe mut Sqe) -> Sqe {
+    let mut sqe = Sqe::default();
+    prep(&mut sqe);
+    sqe
+}
+
+fn plain(user_data: u64) -> Sqe {
+    // SAFETY: a NOP names nothing.
+    sqe(|sqe| unsafe { sqe.prep_nop() }.user_data(user_data))
+}
+
+fn read(file: &impl std::os::fd::AsFd, len: usize, user_data: u64) -> Sqe {
+    let buf = vec![0; len].leak();
+    // SAFETY: the buffer is leaked, and the caller keeps the file.
+    sqe(|sqe| unsafe { sqe.prep_read(file, buf.as_mut_ptr(), len as u32, 0) }.user_data(user_data))
+}
+
+#[test]
+fn a_batch_is_all_or_nothing() {
+    let driver = driver(8, 16, Driver::builder().permits(3));
+    let refused = driver
+        .try_submit_batch([1, 2, 3, 4].map(plain))
+        .unwrap_err();
+    assert_eq!(refused.why, Refusal::Full);
+    assert_eq!(driver.in_flight(), 0);
+    let [first, second, third, _] = refused.op;
+    let ids = driver.try_submit_batch([first, second, third]).unwrap();
+    let told = next_of::<3>(&driver).map(|told| (told.op(), told.user_data()));
+    assert_eq!(told, [(ids[0], 1), (ids[1], 2), (ids[2], 3)]);
+    // Linked: the first fails, the second is cancelled, and each says so.
+    let (_reader, writer) = pipe().unwrap();
+    let mut bad = read(&writer, 1, 5);
+    bad.link();
+    let ids = driver.try_submit_batch([bad, plain(6)]).unwrap();
+    let mut told = next_of::<2>(&driver).map(|told| (told.op() == ids[0], told.outcome()));
+    told.sort_by_key(|told| !told.0);
+    assert!(matches!(told[0].1, Outcome::Failed(_)), "{told:?}");
+    assert_eq!(told[1], (false, Outcome::Cancelled));
+    // A batch larger than the SQ can never be.
+    let many = driver.try_submit_batch([0; 9].map(plain)).unwrap_err();
+    assert_eq!((many.why, driver.in_flight()), (Refusal::Full, 0));
+}
+
+#[test]
+fn a_chain_is_one_operation() {
+    let driver = driver(8, 16, Driver::builder().permits(1));
+    let (mut reader, writer) = pipe().unwrap();
+    let write = |bytes: &'static [u8]| {
+        let len = bytes.len() as u32;
+        // SAFETY: the bytes are constant, and the pipe is kept.
+        sqe(|sqe| unsafe { sqe.prep_write(&writer, bytes.as_ptr(), len, 0) })
+    };
+    let mut last = write(b"three");
+    last.user_data(9);
+    let chain = [write(b"one "), write(b"two "), last];
+    let id = driver.try_submit_chain(chain).unwrap();
+    assert_eq!(driver.in_flight(), 1);
+    let told = next(&driver);
+    assert_eq!((told.op(), told.user_data()), (id, 9));
+    assert_eq!((told.outcome(), told.member()), (Outcome::Done(5), 2));
+    let mut bytes = [0; 13];
+    reader.read_exact(&mut bytes).unwrap();
+    assert_eq!(&bytes, b"one two three");
+    // The second fails: its answer is the chain's, and the third never runs.
+    let (_reader, other) = pipe().unwrap();
+    let chain = [write(b"a"), read(&other, 1, 0), write(b"c")];
+    driver.try_submit_chain(chain).unwrap();
+    let told = next(&driver);
+    assert_eq!((told.member(), told.is_last()), (1, true));
+    assert!(matches!(told.outcome(), Outcome::Failed(errno) if errno.raw() == libc::EBADF));
+    let mut one = [0; 1];
+    reader.read_exact(&mut one).unwrap();
+    assert_eq!((&one, driver.in_flight()), (b"a", 0));
+    let stats = driver.stats();
+    assert_eq!((stats.stale, stats.cqes), (0, 2));
+    // Cancelled while its second waits.
+    let (empty, _writer) = pipe().unwrap();
+    let id = driver
+        .try_submit_chain([plain(1), read(&empty, 1, 2), plain(3)])
+        .unwrap();
+    driver.cancel(id);
+    let told = next(&driver);
+    assert_eq!((told.op(), told.member()), (id, 1));
+    assert_eq!(
+        (told.outcome(), driver.in_flight()),
+        (Outcome::Cancelled, 0)
+    );
+}
+
+#[test]
+fn what_posts_no_cqe_is_refused() {
+    let driver = driver(8, 16, Driver::builder());
+    let mut silent = plain(1);
+    silent.skip_success();
+    assert_eq!(driver.try_submit(silent).unwrap_err().why, Refusal::NoCqe);
+    let heavy = nop(1).cqes(13);
+    let why = Refusal::TooHeavy {
+        needs: 13,
+        total: 12,
+    };
+    assert_eq!(driver.try_submit(heavy).unwrap_err().why, why);
+    assert_eq!(driver.in_flight(), 0);
+}
+
+#[test]
+fn a_zero_copy_send_holds_its_permits_until_the_notification() {
+    let driver = driver(8, 16, Driver::builder());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut peer = listener.accept().unwrap().0;
+    let bytes: &'static [u8] = &[7; 4096];
+    let send = sqe(|sqe| {
+        // SAFETY: the bytes are constant, and the socket is kept.
+        unsafe { sqe.prep_send_zc(&stream, bytes.as_ptr(), 4096, 0, SendFlags::NONE) }.user_data(3)
+    });
+    driver.try_submit(send).unwrap();
+    assert_eq!(driver.in_flight(), 2);
+    let mut got = vec![0; 4096];
+    peer.read_exact(&mut got).unwrap();
+    assert_eq!(got, bytes);
+    let mut told = Vec::new();
+    while told.last().is_none_or(|last: &Completion| !last.is_last()) {
+        let take = |event| match event {
+            Event::Completed(completion) => told.push(completion),
+            Event::Stale(cqe) => panic!("{cqe:?}"),
+        };
+        driver.wait_reap(Some(LOST), take).unwrap();
+    }
+    let said: Vec<_> = told
+        .iter()
+        .map(|told| (told.sequence(), told.user_data()))
+        .collect();
+    assert_eq!(said, [(0, 3), (1, 3)]);
+    assert_eq!(told[0].outcome(), Outcome::Done(4096));
+    assert!(!told[0].is_last() && told[1].cqe().is_notif());
+    assert_eq!(driver.in_flight(), 0);
+}
+
+#[test]
+fn a_multishot_operation_is_one_until_its_last() {
+    let driver = driver(8, 16, Driver::builder());
+    let (reader, mut writer) = pipe().unwrap();
+    let poll = sqe(|sqe| {
+        // SAFETY: the pipe is kept until the last completion.
+        unsafe { sqe.prep_poll(&reader, libc::POLLIN as u32, PollFlags::MULTI) }.user_data(4)
+    });
+    let id = driver.try_submit(Op::from(poll).cqes(4)).unwrap();
+    for turn in 0..3 {
+        writer.write_all(b"!").unwrap();
+        let told = next(&driver);
+        assert_eq!(
+            (told.op(), told.sequence(), told.is_last()),
+            (id, turn, false)
+        );
+        assert_eq!(driver.in_flight(), 4);
+    }
+    driver.cancel(id);
+    let told = next(&driver);
+    assert_eq!((told.outcome(), told.is_last()), (Outcome::Cancelled, true));
+    assert_eq!((driver.in_flight(), driver.stats().stale), (0, 0));
+}
+
+/// Counts its wakes.
+#[derive(Default)]
+struct Wakes(AtomicU32);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[test]
+fn a_task_is_woken_when_there_is_room() {
+    let driver = driver(8, 16, Driver::builder().permits(1));
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    let mut context = Context::from_waker(&waker);
+    let mut op = Some(nop(1));
+    assert!(driver.poll_submit(&mut context, &mut op).is_ready());
+    let mut op = Some(nop(2));
+    assert!(driver.poll_submit(&mut context, &mut op).is_pending());
+    assert!(op.is_some());
+    assert_eq!(next(&driver).user_data(), 1);
+    assert_eq!(wakes.0.load(SeqCst), 1);
+    assert!(matches!(
+        driver.poll_submit(&mut context, &mut op),
+        Poll::Ready(Ok(_))
+    ));
+    assert!(op.is_none());
+    assert_eq!(next(&driver).user_data(), 2);
+}
+
+#[test]
+fn cancels_are_of_an_operation_of_a_file_or_of_all() {
+    let driver = driver(8, 32, Driver::builder());
+    let (one, _one) = pipe().unwrap();
+    let (two, _two) = pipe().unwrap();
+    let submit = |file, user_data| driver.try_submit(read(file, 1, user_data)).unwrap();
+    let first = submit(&one, 1);
+    submit(&one, 2);
+    submit(&one, 3);
+    submit(&two, 4);
+    submit(&two, 5);
+    driver.cancel(first);
+    let told = next(&driver);
+    assert_eq!((told.user_data(), told.outcome()), (1, Outcome::Cancelled));
+    driver.cancel_file(std::os::fd::AsFd::as_fd(&one)).unwrap();
+    let mut told = next_of::<2>(&driver).map(|told| (told.user_data(), told.outcome()));
+    told.sort_by_key(|told| told.0);
+    assert_eq!(told, [(2, Outcome::Cancelled), (3, Outcome::Cancelled)]);
+    assert_eq!(driver.in_flight(), 2);
+    driver.cancel_all();
+    let mut told = next_of::<2>(&driver).map(|told| told.user_data());
+    told.sort_unstable();
+    assert_eq!(told, [4, 5]);
+    // Of one that has ended: nothing.
+    driver.cancel(first);
+    driver.try_submit(nop(6)).unwrap();
+    assert_eq!(next(&driver).outcome(), Outcome::Done(0));
+}
+
+#[test]
+fn no_cancel_is_dropped_for_want_of_room() {
+    let driver = driver(2, 64, Driver::builder().control_reserve(2));
+    let (reader, _writer) = pipe().unwrap();
+    let ids: Vec<_> = (0..60)
+        .map(|user_data| {
+            driver
+                .submit(read(&reader, 1, user_data), Some(LOST))
+                .unwrap()
+        })
+        .collect();
+    // All SQEs are somebody's: not one request can be sent.
+    let held = driver.ring().sq().pop_batch(2).unwrap().len();
+    assert_eq!(held, 2);
+    let sq = driver.ring().sq();
+    driver.flush();
+    let batch = sq.pop_batch(2).unwrap();
+    ids.iter().for_each(|&id| driver.cancel(id));
+    batch.push();
+    driver.flush();
+    let mut seen = Vec::new();
+    while seen.len() < 60 {
+        let take = |event| match event {
+            Event::Completed(told) => {
+                assert_eq!(told.outcome(), Outcome::Cancelled);
+                seen.push(told.user_data());
+            }
+            // The slots that were held, pushed as the NOPs that they are.
+            Event::Stale(cqe) => assert_eq!(cqe.user_data(), 0),
+        };
+        driver.wait_reap(Some(LOST), take).unwrap();
+    }
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..60));
+    assert_eq!(driver.in_flight(), 0);
+    assert_eq!(driver.stats().flushes, 0);
+}
+
+#[test]
+fn what_is_forged_is_told_and_not_believed() {
+    let driver = driver(8, 16, Driver::builder());
+    let (reader, _writer) = pipe().unwrap();
+    let id = driver.try_submit(read(&reader, 1, 7)).unwrap();
+    let seen = |driver: &Driver| {
+        let mut stale = Vec::new();
+        while stale.is_empty() {
+            let take = |event| match event {
+                Event::Stale(cqe) => stale.push(cqe.user_data()),
+                Event::Completed(completion) => panic!("{completion:?}"),
+            };
+            driver.wait_reap(Some(LOST), take).unwrap();
+        }
+        stale
+    };
+    // Another slot, another generation, a deadline that it has not, nobody's kind.
+    for forged in [1 | 3 << 4, 1 | 99 << 28, 2 | 1 << 28, u64::MAX, 0] {
+        driver.ring().wake(forged).unwrap();
+        assert_eq!(seen(&driver), [forged]);
+    }
+    assert_eq!((driver.in_flight(), driver.stats().stale), (1, 5));
+    driver.cancel(id);
+    assert_eq!(next(&driver).outcome(), Outcome::Cancelled);
+}
