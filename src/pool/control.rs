@@ -87,6 +87,13 @@ impl Control {
 }
 
 impl Shared {
+    #[inline(always)]
+    pub(super) fn send_pending_controls(&self) {
+        if self.control.is_pending() {
+            self.send_controls();
+        }
+    }
+
     /// Sends what is in the queue, as far as there is room.
     #[cold]
     pub(super) fn send_controls(&self) {

@@ -78,6 +78,7 @@ impl Driver {
     /// Has what was pushed submitted now, whatever the [`Batching`] would wait for.
     pub fn flush(&self) {
         self.shared.hurry();
+        self.shared.send_pending_controls();
     }
 
     /// Reaps what is ready, at most 64 completions, and calls `event` for each. 0 when there
@@ -123,6 +124,8 @@ impl Driver {
         woken: impl FnOnce(bool),
         event: impl FnMut(Event),
     ) -> Result<usize, EnterError> {
+        // Requests that found no SQE when they were made.
+        self.shared.send_pending_controls();
         if let Some(arrivals) = &self.shared.arrivals {
             return Ok(self.shared.tell(arrivals.wait(timeout), woken, event));
         }
@@ -237,9 +240,7 @@ impl Shared {
         match self.submission {
             Submission::Combining => {
                 let _ = self.enter();
-                if self.control.is_pending() {
-                    self.send_controls();
-                }
+                self.send_pending_controls();
             }
             Submission::Dedicated(_) => {
                 if self.requests.ask(count) {
@@ -403,9 +404,7 @@ impl Shared {
             self.counters.cqes.add(reaped.cqes as u64);
             self.counters.batches.add(1);
         }
-        if self.control.is_pending() {
-            self.send_controls();
-        }
+        self.send_pending_controls();
         match reaped.permits {
             // The wait may have submitted what an earlier submit left behind.
             0 => self.gate.open(),

@@ -171,9 +171,7 @@ impl Owner {
         started();
         loop {
             let asked = shared.requests.look();
-            if shared.control.is_pending() {
-                shared.send_controls();
-            }
+            shared.send_pending_controls();
             // Reaped to the end before: one completion more is one that was not seen.
             let may_sleep = !asked.is_stopped && shared.requests.sleep_at(&asked);
             match shared.enter_owned(may_sleep.into()) {

@@ -19,22 +19,24 @@ impl CqQueue {
     }
 
     /// The head, and how many slots the kernel has filled from there.
+    ///
+    /// More than there are: the head that was seen is a lap behind the tail, since another
+    /// reaper has moved it, and then nothing is taken from there (rule C2). Or the kernel has
+    /// overrun the ring, as 6.18 does with CQEs of mixed sizes.
     #[inline(always)]
     fn filled(&self) -> (u32, u32) {
-        loop {
-            // Head before tail (rule C1): the other way round, or with a Relaxed head,
-            // the tail could be older than the head.
-            let head = self.view.head();
-            let filled = self.view.tail().wrapping_sub(head);
-            if filled <= self.view.entries() || edges::broken("LAP_UNCHECKED") {
-                return (head, filled);
-            }
-            // The head that was seen is a lap behind the tail: another reaper has moved it.
-            if cfg!(ringway_loom) {
-                assert!(filled as i32 > 0, "rule C1: a tail older than its head");
-            }
-            reached("lap seen");
+        // Head before tail (rule C1): the other way round, or with a Relaxed head, the tail
+        // could be older than the head.
+        let head = self.view.head();
+        let filled = self.view.tail().wrapping_sub(head);
+        if filled <= self.view.entries() || edges::broken("LAP_UNCHECKED") {
+            return (head, filled);
         }
+        if cfg!(ringway_loom) {
+            assert!(filled as i32 > 0, "rule C1: a tail older than its head");
+        }
+        reached("lap seen");
+        (head, self.view.entries())
     }
 
     pub(crate) fn is_empty(&self) -> bool {

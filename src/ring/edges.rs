@@ -173,7 +173,7 @@ pub(crate) mod weaken {
         ),
         (
             "LAP_UNCHECKED",
-            "distance over the ring's size looked at again -> used",
+            "distance over the ring's size cut to it -> used",
         ),
         (
             "STALE_READ_KEPT",

@@ -135,7 +135,8 @@ impl<'fd> Builder<'fd> {
     }
 
     /// `CQE_MIXED` (Linux 6.18): CQEs of 16 bytes, and of 32 where the operation
-    /// has that much to say.
+    /// has that much to say. Keep it from overflowing: Linux 6.18 then loses CQEs, and
+    /// brings others twice.
     pub fn cqe_mixed(self) -> Self {
         self.set(setup::CQE_MIXED)
     }

@@ -71,7 +71,9 @@ fn next(driver: &Driver) -> Completion {
 #[track_caller]
 fn next_of<const N: usize>(driver: &Driver) -> [Completion; N] {
     let mut found = Vec::new();
+    let start = Instant::now();
     while found.len() < N {
+        assert!(start.elapsed() < LOST, "a completion was lost: {found:?}");
         let take = |event| match event {
             Event::Completed(completion) => found.push(completion),
             Event::Stale(cqe) => panic!("{cqe:?}"),
