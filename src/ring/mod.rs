@@ -73,7 +73,8 @@
 //! ## Completion: C
 //!
 //! - **C1** Head (Acquire), then tail (Acquire): a reaper that sees another's head also
-//!   sees the tail that the other saw, and never a distance over the ring's size.
+//!   sees the tail that the other saw. A distance over the ring's size is cut to it: the head
+//!   is then old, and the CAS fails.
 //! - **C2** Words are read first, the head is moved by CAS afterwards; if the CAS fails,
 //!   what was read is worth nothing. (A reaper that stands still between the two for
 //!   exactly a multiple of 2^32 completions is not told from one that does not.)

@@ -8,7 +8,7 @@ use super::sq::{Claim, SqQueue};
 use super::submit::EnterError;
 use super::view::{CqView, SqView};
 use crate::abi::{Params, Sqe, register, setup};
-use crate::mapping::{self, MapError, Mapping, RingMemory};
+use crate::mapping::{self, EntrySize, MapError, Mapping, RingMemory};
 use crate::setup::{Order, SetupError, check_entries};
 use crate::sync::ReadMarks;
 use crate::syscall::Errno;
@@ -26,6 +26,8 @@ pub enum ResizeError {
     /// The ring has buffer rings ([`BufRing`](crate::register::BufRing)): drop them first,
     /// and register them anew afterwards.
     BufRings,
+    /// SQEs of mixed sizes lie in the ring, which could be cut by its new end: submit first.
+    MixedSqes,
     /// This many slots were popped and neither pushed nor dropped, but forgotten
     /// (`std::mem::forget`): the kernel has no place for them in another ring.
     SlotsForgotten(u32),
@@ -52,6 +54,7 @@ impl fmt::Display for ResizeError {
             Self::NotDeferred => f.write_str(
                 "only a ring that was built with defer_taskrun can be resized by the kernel",
             ),
+            Self::MixedSqes => f.write_str("SQEs of mixed sizes are pending: submit them first"),
             Self::BufRings => f.write_str("drop the buffer rings of the ring before a resize"),
             Self::Size(error) => error.fmt(f),
             Self::SlotsForgotten(count) => write!(
@@ -80,9 +83,11 @@ impl std::error::Error for ResizeError {
             Self::NoRoom(errno) | Self::Kernel(errno) | Self::Unmapped(errno) => Some(errno),
             Self::Size(error) => Some(error),
             Self::Enter(error) => Some(error),
-            Self::NotDeferred | Self::BufRings | Self::UnknownLayout | Self::SlotsForgotten(_) => {
-                None
-            }
+            Self::NotDeferred
+            | Self::MixedSqes
+            | Self::BufRings
+            | Self::UnknownLayout
+            | Self::SlotsForgotten(_) => None,
         }
     }
 }
@@ -132,6 +137,9 @@ impl Local {
             return Err(ResizeError::NotDeferred);
         }
         core.check_poison().map_err(ResizeError::Enter)?;
+        if core.sq.view.sqe_size() == EntrySize::Mixed && core.sq.in_use() > 0 {
+            return Err(ResizeError::MixedSqes);
+        }
         check_entries(
             sq_entries,
             Some(cq_entries),
