@@ -45,9 +45,10 @@ pub const MODELS: &[Model] = &[
         ..Model::new("job_wakes_both", job_wakes_both)
     },
     Model {
-        bound: Some(1),
+        aims: &["WAKE_KEPT"],
+        bound: Some(2),
         witnesses: &["wake passed on"],
-        floor: 3_000,
+        floor: 200_000,
         ..Model::new("reaper_passes_the_wake_on", reaper_passes_the_wake_on)
     },
     Model {

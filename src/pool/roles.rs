@@ -160,7 +160,8 @@ impl<J> Common<J> {
 
     /// A woken thread that has other things to do lets the next one know.
     fn pass_on(&self) -> bool {
-        let is_for_others = self.is_ending() || self.jobs.needs_watcher();
+        let is_for_others = self.is_ending()
+            || (self.jobs.needs_watcher() && !crate::ring::edges::broken("WAKE_KEPT"));
         if is_for_others {
             reached("wake passed on");
             self.wake();

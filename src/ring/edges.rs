@@ -188,6 +188,7 @@ pub(crate) mod weaken {
             "DENIED_SLEEPS",
             "permits given back unused wake who was refused -> nobody",
         ),
+        ("WAKE_KEPT", "wake for a job passed on by a reaper -> kept"),
         ("NO_GAP_MARK", "gap marked as wanted -> left"),
         ("NO_BATON", "leader wakes a follower -> leaves"),
         ("LEAVE_WOKEN", "woken follower tries to lead -> leaves"),
