@@ -176,3 +176,33 @@ fn a_pool_has_its_owner() {
     assert_eq!(shutdown.stats.completed, ALL + 1);
     assert_eq!(told.recv(), Ok((1, Outcome::Cancelled)));
 }
+
+#[test]
+fn jobs_complete_through_a_ring_that_their_threads_may_not_enter() {
+    use ringway::pool::{Carrier, Offload};
+    if !can("owned::jobs_complete_through_a_ring_that_their_threads_may_not_enter") {
+        return;
+    }
+    for carrier in [Carrier::Message, Carrier::Nop, Carrier::PlainNop] {
+        let (driver, owner) = owned(8, 16, Driver::builder());
+        thread::scope(|threads| {
+            let owner = threads.spawn(|| owner.serve());
+            let settings = Offload::builder().threads(2).carrier(carrier);
+            let offload = settings.build(&driver).unwrap();
+            for i in 0..20 {
+                offload
+                    .try_offload(move || Ok(i * 3), u64::from(i))
+                    .unwrap();
+                let told = next(&driver);
+                assert_eq!(
+                    (told.user_data(), told.outcome()),
+                    (u64::from(i), Outcome::Done(i * 3))
+                );
+            }
+            drop(offload);
+            driver.stop_serving();
+            assert_eq!(owner.join().unwrap(), Ok(()));
+        });
+        assert_eq!((driver.in_flight(), driver.stats().stale), (0, 0));
+    }
+}
