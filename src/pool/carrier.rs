@@ -56,15 +56,7 @@ impl Shared {
             None => self.slots(1).map(Some),
             Some(_) => Some(None),
         };
-        let batch = self.gate.wait(timeout, look, || {
-            self.hurry();
-            // Nobody opens the gate for what an SQ thread takes.
-            let is_it = self.ring.core.is_sqpoll();
-            is_it
-                && (self.ring.core.wait_for_space(crate::ring::By::Ring))
-                    .inspect_err(|&error| self.counters.refused(error))
-                    .is_ok()
-        });
+        let batch = (self.gate).wait(timeout, look, || self.make_room(true));
         let Some(mut batch) = batch.flatten() else {
             return false;
         };

@@ -4,6 +4,7 @@ use super::driver::{Driver, Shared};
 use super::edges;
 use super::op::{Id, Kind, OpId};
 use crate::abi::{Sqe, cancel, op};
+use crate::ring::EnterError;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -67,13 +68,19 @@ impl Control {
         }
     }
 
-    /// Whether there is no wake on its way; there is now.
-    pub(super) fn is_first_wake(&self) -> bool {
+    /// Sends a wake of this name, unless one is on its way.
+    pub(super) fn wake_with(
+        &self,
+        send: impl FnOnce(Id) -> Result<(), EnterError>,
+    ) -> Result<(), EnterError> {
         // Ordering: Release, see `WAKE_SENT`.
-        !self.is_woken.swap(true, edges::WAKE_SENT.order())
+        if self.is_woken.swap(true, edges::WAKE_SENT.order()) {
+            return Ok(());
+        }
+        send(Id::new(Kind::Wake, 0, 0)).inspect_err(|_| self.woken())
     }
 
-    /// A wake was reaped.
+    /// A wake was reaped, or could not be sent.
     pub(super) fn woken(&self) {
         // Ordering: Acquire, see `WAKE_TAKEN`. A swap: the wakes that were not sent are read.
         self.is_woken.swap(false, edges::WAKE_TAKEN.order());
@@ -158,8 +165,9 @@ impl Request {
 }
 
 impl Driver {
-    /// Asks the kernel to cancel an operation, or a chain wherever it is. It completes all the same: as cancelled, or
-    /// with its result if it was faster. Nothing happens if it has ended.
+    /// Asks the kernel to cancel an operation, or a chain wherever it is. It completes all the
+    /// same: as cancelled, or with its result if it was faster. Nothing happens if it has
+    /// ended.
     ///
     /// Never refused for want of room: the request waits its turn. Operations that a device
     /// is working on, such as reads of a disk, end by themselves only.

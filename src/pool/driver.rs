@@ -185,7 +185,8 @@ impl Driver {
         self.shared.wake_submitter();
     }
 
-    /// Takes no more operations: [`Refusal::Closed`](super::Refusal::Closed), also for those that wait for room.
+    /// Takes no more operations: [`Refusal::Closed`](super::Refusal::Closed), also for those
+    /// that wait for room.
     pub fn close(&self) {
         self.shared.permits.close(&self.shared.gate);
     }
@@ -251,11 +252,12 @@ impl Shared {
     }
 
     /// Before a sleep at the gate: has everything submitted, and where the kernel takes SQEs
-    /// by itself waits until it has taken one. True if there may be room now.
-    pub(super) fn make_room(&self) -> bool {
+    /// by itself waits until it has taken one, unless it is a permit that is missing. True if
+    /// there may be room now.
+    pub(super) fn make_room(&self, has_permit: bool) -> bool {
         self.hurry_for_room();
         // Nobody opens the gate for what an SQ thread takes.
-        let is_it = self.ring.core.is_sqpoll() && self.permits.free() > 0;
+        let is_it = self.ring.core.is_sqpoll() && (has_permit || self.permits.free() > 0);
         if is_it && let Err(error) = self.ring.core.wait_for_space(By::Ring) {
             self.counters.refused(error);
         }
@@ -301,14 +303,22 @@ impl Shared {
     }
 
     fn try_enter(&self) -> Result<(), EnterError> {
+        self.counted(|| self.ring.submit())
+    }
+
+    /// Enters as told, and opens the gate if the kernel took something.
+    pub(super) fn counted(
+        &self,
+        enter: impl FnOnce() -> Result<(), EnterError>,
+    ) -> Result<(), EnterError> {
         self.counters.submits.add(1);
         let taken = self.ring.core.taken();
-        let submitted = self.ring.submit();
+        let entered = enter();
         // Whoever had the kernel take something tells; the others have nothing to tell.
         if self.ring.core.taken() != taken {
             self.gate.open();
         }
-        submitted
+        entered
     }
 
     /// The kernel has left something in the ring, or will not hear of it again.
@@ -335,12 +345,10 @@ impl Shared {
             arrivals.wake();
             return Ok(());
         }
-        if self.control.is_first_wake() {
+        self.control.wake_with(|id| {
             self.counters.wakes.add(1);
-            let wake = self.ring.wake(Id::new(Kind::Wake, 0, 0).0);
-            return wake.inspect_err(|_| self.control.woken());
-        }
-        Ok(())
+            self.ring.wake(id.0)
+        })
     }
 
     fn lock_reaping(&self) -> MutexGuard<'_, ()> {

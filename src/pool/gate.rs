@@ -20,7 +20,7 @@ pub(super) struct Gate {
 }
 
 /// A thread that has counted itself.
-pub(super) struct Waiter<'g> {
+struct Waiter<'g> {
     gate: &'g Gate,
     turn: u32,
 }
@@ -35,7 +35,7 @@ impl Gate {
     }
 
     /// Announces a waiter, which must look for room once more before it sleeps.
-    pub(super) fn enter(&self) -> Waiter<'_> {
+    fn enter(&self) -> Waiter<'_> {
         // Ordering: Relaxed; the fence orders it before the second look, which so sees the
         // room that was made before this turn.
         let turn = self.turns.word().load(Relaxed);
@@ -66,7 +66,33 @@ impl Gate {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// The polling form of waiting: `look`, and if that finds nothing have the task woken
+    /// Calls `look` until it finds something or the timeout passes, asleep in between.
+    /// `hurry` runs before each sleep, and says when to look again instead.
+    pub(super) fn wait<T>(
+        &self,
+        timeout: Option<Duration>,
+        mut look: impl FnMut() -> Option<T>,
+        mut hurry: impl FnMut() -> bool,
+    ) -> Option<T> {
+        let deadline = Deadline::after(timeout);
+        loop {
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            let waiter = self.enter();
+            if let Some(found) = look() {
+                return Some(found);
+            }
+            let left = deadline.left();
+            if left == Some(Duration::ZERO) {
+                return None;
+            }
+            if !hurry() {
+                waiter.sleep(left);
+            }
+        }
+    }
+    /// The polling form of `wait`: `look`, and if that finds nothing have the task woken
     /// when there may be something.
     pub(super) fn poll<T>(
         &self,
@@ -100,7 +126,7 @@ impl Gate {
 
 impl Waiter<'_> {
     /// Sleeps until the gate opens, or the deadline passes.
-    pub(super) fn sleep(self, left: Option<Duration>) {
+    fn sleep(self, left: Option<Duration>) {
         reached("waits at the gate");
         self.gate.turns.wait(self.turn, left);
     }
@@ -110,34 +136,5 @@ impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         // Ordering: Relaxed; only the count changes.
         self.gate.waiting.fetch_sub(1, Relaxed);
-    }
-}
-
-impl Gate {
-    /// Calls `look` until it finds something or the timeout passes, asleep in between.
-    /// `hurry` runs before each sleep, and says when to look again instead.
-    pub(super) fn wait<T>(
-        &self,
-        timeout: Option<Duration>,
-        mut look: impl FnMut() -> Option<T>,
-        mut hurry: impl FnMut() -> bool,
-    ) -> Option<T> {
-        let deadline = Deadline::after(timeout);
-        loop {
-            if let Some(found) = look() {
-                return Some(found);
-            }
-            let waiter = self.enter();
-            if let Some(found) = look() {
-                return Some(found);
-            }
-            let left = deadline.left();
-            if left == Some(Duration::ZERO) {
-                return None;
-            }
-            if !hurry() {
-                waiter.sleep(left);
-            }
-        }
     }
 }

@@ -2,7 +2,6 @@
 //! threads share.
 
 use super::driver::{BATCH, Driver, Event, Reaped, Shared};
-use super::op::{Id, Kind};
 use crate::ring::EnterError;
 use crate::sync::{Deadline, Futex, Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -222,13 +221,7 @@ impl fmt::Debug for Owner {
 impl Shared {
     /// Submits all, and waits for so many completions.
     fn enter_owned(&self, want: u32) -> Result<(), EnterError> {
-        self.counters.submits.add(1);
-        let core = &*self.ring.core;
-        let taken = core.taken();
-        let entered = core.submit_and_wait(want);
-        if core.taken() != taken {
-            self.gate.open();
-        }
+        let entered = self.counted(|| self.ring.core.submit_and_wait(want));
         if let Err(error) = entered {
             self.counters.refused(error);
             self.gate.open();
@@ -271,10 +264,6 @@ impl Shared {
     }
 
     fn post_wake(&self) -> Result<(), EnterError> {
-        if !self.control.is_first_wake() {
-            return Ok(());
-        }
-        let wake = self.ring.core.post(Id::new(Kind::Wake, 0, 0).0);
-        wake.inspect_err(|_| self.control.woken())
+        self.control.wake_with(|id| self.ring.core.post(id.0))
     }
 }

@@ -107,7 +107,8 @@ impl Driver {
 
     /// Submits a chain as one operation: each starts when the one before it has succeeded,
     /// and one completion tells of the last, or of the one that failed
-    /// ([`Completion::member`](super::Completion::member)). Holds one permit. Its `user_data` is the last one's.
+    /// ([`Completion::member`](super::Completion::member)). Holds one permit. Its `user_data`
+    /// is the last one's.
     ///
     /// A read or write that moves less than it was asked for breaks the chain, and is the
     /// completion. At most 256 operations.
@@ -158,14 +159,8 @@ impl Driver {
     ) -> Result<OpId, Refused<Op>> {
         let mut op = Some(op.into());
         let shared = &*self.shared;
-        let look = || match self.try_submit(op.take()?) {
-            Err(refused) if refused.why == Refusal::Full => {
-                op = Some(refused.op);
-                None
-            }
-            answer => Some(answer),
-        };
-        let answer = shared.gate.wait(timeout, look, || shared.make_room());
+        let look = || self.submit_from(&mut op);
+        let answer = (shared.gate).wait(timeout, look, || shared.make_room(false));
         answer.unwrap_or_else(|| {
             Err(Refused {
                 // Only an answer takes it for good.
@@ -190,16 +185,19 @@ impl Driver {
         context: &mut Context<'_>,
         op: &mut Option<Op>,
     ) -> Poll<Result<OpId, Refused<Op>>> {
-        self.shared.gate.poll(context, || {
-            let taken = op.take().expect("an operation that is not submitted yet");
-            match self.try_submit(taken) {
-                Err(refused) if refused.why == Refusal::Full => {
-                    *op = Some(refused.op);
-                    None
-                }
-                answer => Some(answer),
+        self.shared.gate.poll(context, || self.submit_from(op))
+    }
+
+    /// Submits what is in `op`, or leaves it there while there is no room.
+    fn submit_from(&self, op: &mut Option<Op>) -> Option<Result<OpId, Refused<Op>>> {
+        let taken = op.take().expect("an operation that is not submitted yet");
+        match self.try_submit(taken) {
+            Err(refused) if refused.why == Refusal::Full => {
+                *op = Some(refused.op);
+                None
             }
-        })
+            answer => Some(answer),
+        }
     }
 }
 
