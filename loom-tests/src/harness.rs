@@ -3,8 +3,9 @@
 
 use loom::model::Builder;
 use loom::thread;
+use ringway::pool::{Driver, DriverBuilder, Event, Op};
 use ringway::sim::{Kernel, Simulation};
-use ringway::{Batch, Order, Ring, Slot, Sq};
+use ringway::{Batch, Order, Ring, Slot, Sq, Sqe};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
@@ -136,6 +137,15 @@ impl Log {
         self.0.lock().unwrap().clone()
     }
 
+    /// Records what completed, by its own user_data.
+    #[track_caller]
+    pub fn completed(&self, event: Event) {
+        match event {
+            Event::Completed(completion) => self.record(completion.user_data()),
+            Event::Stale(cqe) => panic!("{cqe:?}"),
+        }
+    }
+
     /// Asserts that exactly these came, each once, in any order.
     #[track_caller]
     pub fn assert_each_once(&self, expected: &[u64]) {
@@ -164,6 +174,24 @@ pub fn recorded(simulation: Simulation) -> (Ring, Kernel, Log) {
 /// A ring of `entries` in this order, its counters about to wrap.
 pub fn simulated(entries: u32, order: Order) -> Simulation {
     Ring::simulated(entries).order(order)
+}
+
+/// An operation of a driver.
+pub fn nop(user_data: u64) -> Op {
+    let mut sqe = Sqe::default();
+    // SAFETY: a NOP names nothing.
+    unsafe { sqe.prep_nop() }.user_data(user_data);
+    sqe.into()
+}
+
+/// A driver that keeps no CQE for requests.
+pub fn settings(permits: u32) -> DriverBuilder {
+    Driver::builder().permits(permits).control_reserve(0)
+}
+
+pub fn driver(simulation: Simulation, settings: DriverBuilder) -> (Driver, Kernel) {
+    let (ring, kernel) = simulation.build();
+    (settings.build(ring).unwrap(), kernel)
 }
 
 /// Pops, prepares and pushes one operation; false if the ring was full.

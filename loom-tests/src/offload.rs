@@ -1,9 +1,9 @@
 //! Jobs beside the ring: each that is accepted completes once, whoever ends it.
 
-use crate::harness::{Model, simulated, together, witness};
+use crate::harness::{Model, driver, nop, settings, simulated, together, witness};
+use ringway::Errno;
 use ringway::Order::Claim;
 use ringway::pool::{Batching, Driver, Event, Job, Offload, Outcome, Refusal, Submission};
-use ringway::{Errno, Sqe};
 use std::sync::{Arc, Mutex};
 
 pub const MODELS: &[Model] = &[
@@ -91,10 +91,8 @@ fn offload_over(
     permits: u32,
     queue: usize,
 ) -> (Driver, Arc<Offload<Work>>) {
-    let (ring, _) = simulated(2, Claim).build();
-    let settings = Driver::builder().permits(permits).control_reserve(0);
-    let settings = settings.submission(submission);
-    let driver = settings.build(ring).unwrap();
+    let settings = settings(permits).submission(submission);
+    let (driver, _) = driver(simulated(2, Claim), settings);
     let settings = Offload::builder().queue(queue);
     let offload = settings.build_without_threads(&driver).unwrap();
     (driver, Arc::new(offload))
@@ -176,10 +174,7 @@ fn job_drop() {
     let (driver, offload) = offload_over(dedicated, 2, 1);
     let count = Count::default();
     // The submitter has been asked: the job's end wakes nobody.
-    let mut sqe = Sqe::default();
-    // SAFETY: a NOP names nothing.
-    unsafe { sqe.prep_nop() };
-    driver.try_submit(sqe).unwrap();
+    driver.try_submit(nop(0)).unwrap();
     offload.try_offload(count.job(), 1).unwrap();
     let other = offload.clone();
     let mut ended = Vec::new();

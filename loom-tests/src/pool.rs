@@ -1,10 +1,8 @@
 //! Permits, names and the submitter: rules G1, P1, T1, T2 and D1.
 
-use crate::harness::{Log, Model, simulated, together, witness};
+use crate::harness::{Log, Model, driver, nop, settings, simulated, together, witness};
 use ringway::Order::{Any, Claim};
-use ringway::pool::{Batching, Driver, DriverBuilder, Event, Op, Refusal, Submission};
-use ringway::sim::{Kernel, Simulation};
-use ringway::{Ring, Sqe};
+use ringway::pool::{Batching, Driver, Event, Refusal, Submission};
 
 pub const MODELS: &[Model] = &[
     Model {
@@ -76,28 +74,9 @@ pub const MODELS: &[Model] = &[
     },
 ];
 
-fn nop(user_data: u64) -> Op {
-    let mut sqe = Sqe::default();
-    // SAFETY: a NOP names nothing.
-    unsafe { sqe.prep_nop() }.user_data(user_data);
-    sqe.into()
-}
-
-fn settings(permits: u32) -> DriverBuilder {
-    Driver::builder().permits(permits).control_reserve(0)
-}
-
-fn driver(simulation: Simulation, settings: DriverBuilder) -> (Driver, Kernel) {
-    let (ring, kernel): (Ring, _) = simulation.build();
-    (settings.build(ring).unwrap(), kernel)
-}
-
 /// Reaps once, and records what completed.
 fn reap(driver: &Driver, log: &Log) -> usize {
-    driver.reap(|event| match event {
-        Event::Completed(completion) => log.record(completion.user_data()),
-        Event::Stale(cqe) => panic!("{cqe:?}"),
-    })
+    driver.reap(|event| log.completed(event))
 }
 
 /// As many permits as CQEs: whoever gets one that was given back finds room in the CQ.
@@ -181,11 +160,9 @@ fn gate() {
 
 /// Waits for a completion, and records it.
 fn wait_reap(driver: &Driver, log: &Log) {
-    let record = |event| match event {
-        Event::Completed(completion) => log.record(completion.user_data()),
-        Event::Stale(cqe) => panic!("{cqe:?}"),
-    };
-    driver.wait_reap(None, record).unwrap();
+    driver
+        .wait_reap(None, |event| log.completed(event))
+        .unwrap();
 }
 
 /// Two threads wait, and the first to get through lets the other in.

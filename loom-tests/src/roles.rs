@@ -1,16 +1,14 @@
 //! The pool's threads: jobs against sleep on the ring (rules Q1, Q2), and the end against
 //! submitting, waiting and jobs.
 
-use crate::harness::{Log, Model, simulated, witness};
+use crate::harness::{self, Log, Model, nop, settings, simulated, witness};
 use loom::sync::{Condvar, Mutex};
 use loom::thread;
 use ringway::Order::Claim;
-use ringway::Sqe;
 use ringway::pool::{
-    Batching, Common, Completion, Crew, Driver, DriverBuilder, Event, OnPanic, Op, Refusal, Role,
+    Batching, Common, Completion, Crew, Driver, DriverBuilder, Event, OnPanic, Refusal, Role,
     Submission,
 };
-use ringway::sim::Simulation;
 use std::sync::Arc;
 
 pub const MODELS: &[Model] = &[
@@ -65,20 +63,9 @@ pub const MODELS: &[Model] = &[
     },
 ];
 
-fn nop(user_data: u64) -> Op {
-    let mut sqe = Sqe::default();
-    // SAFETY: a NOP names nothing.
-    unsafe { sqe.prep_nop() }.user_data(user_data);
-    sqe.into()
-}
-
-fn settings(permits: u32) -> DriverBuilder {
-    Driver::builder().permits(permits).control_reserve(0)
-}
-
-fn driver(simulation: Simulation, settings: DriverBuilder) -> Driver {
-    let (ring, _) = simulation.build();
-    settings.build(ring).unwrap()
+/// Over two SQEs.
+fn driver(settings: DriverBuilder) -> Driver {
+    harness::driver(simulated(2, Claim), settings).0
 }
 
 type Job = Box<dyn FnOnce(&Driver) + Send>;
@@ -154,7 +141,7 @@ fn submit(driver: &Driver, user_data: u64) -> u64 {
 
 /// On one thread a submit, on the other the end: what was accepted has completed by then.
 fn quiesce_submit() {
-    let driver = driver(simulated(2, Claim), settings(2));
+    let driver = driver(settings(2));
     let one = driver.clone();
     let submitting = thread::spawn(move || submit(&one, 1));
     let mut completed = 0;
@@ -169,7 +156,7 @@ fn quiesce_submit() {
 
 /// As `quiesce_submit`, with a reaper that may be about to sleep.
 fn shutdown_submit() {
-    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (driver, log) = (driver(settings(2)), Log::default());
     let (common, threads) = start(driver.clone(), [Role::Reaper], &log);
     let submitting = thread::spawn(move || submit(&driver, 1));
     end(&common, threads);
@@ -178,7 +165,7 @@ fn shutdown_submit() {
 
 /// A job and the end: it is run or comes back.
 fn shutdown_job() {
-    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (driver, log) = (driver(settings(2)), Log::default());
     let (common, threads) = start(driver, [Role::Worker], &log);
     let ran = Log::default();
     let record = ran.clone();
@@ -191,7 +178,7 @@ fn shutdown_job() {
 
 /// Two jobs, room for one, a worker: both sides sleep, and wake each other.
 fn queue_of_one() {
-    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (driver, log) = (driver(settings(2)), Log::default());
     let (common, threads) = start(driver, [Role::Worker], &log);
     let ran = Flag::new();
     assert!(common.give_wait(Box::new(|_| ()), None).is_ok());
@@ -204,7 +191,7 @@ fn queue_of_one() {
 
 /// A job for a thread that is about to sleep on the ring.
 fn job_wakes_both() {
-    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (driver, log) = (driver(settings(2)), Log::default());
     let (common, threads) = start(driver, [Role::Both], &log);
     let ran = Flag::new();
     let runs = ran.clone();
@@ -217,7 +204,7 @@ fn job_wakes_both() {
 
 /// A job for a thread that sleeps behind a reaper, which takes the wake.
 fn reaper_passes_the_wake_on() {
-    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (driver, log) = (driver(settings(2)), Log::default());
     let (common, threads) = start(driver, [Role::Reaper, Role::Both], &log);
     let ran = Flag::new();
     let runs = ran.clone();
@@ -228,7 +215,7 @@ fn reaper_passes_the_wake_on() {
 
 /// Two reapers asleep, one wake: the first to leave wakes the other.
 fn shutdown_of_two_reapers() {
-    let (driver, log) = (driver(simulated(2, Claim), settings(2)), Log::default());
+    let (driver, log) = (driver(settings(2)), Log::default());
     let (common, threads) = start(driver, [Role::Reaper, Role::Reaper], &log);
     end(&common, threads);
 }
@@ -236,7 +223,7 @@ fn shutdown_of_two_reapers() {
 /// A submitter that is about to sleep, with something pushed, and the end.
 fn shutdown_of_a_submitter() {
     let policy = Submission::Dedicated(Batching::default());
-    let driver = driver(simulated(2, Claim), settings(2).submission(policy));
+    let driver = driver(settings(2).submission(policy));
     let server = driver.clone();
     let serving = thread::spawn(move || server.serve());
     driver.try_submit(nop(1)).unwrap();
