@@ -127,7 +127,11 @@ mod kernel {
             let (flags, fd, offset) = match source {
                 // Each of the offsets has 32 bits, which is what mmap(2) takes from the
                 // narrowest off_t.
-                Some((fd, offset)) => (libc::MAP_SHARED, fd.as_raw_fd(), offset as libc::off_t),
+                Some((fd, offset)) => (
+                    libc::MAP_SHARED | libc::MAP_POPULATE,
+                    fd.as_raw_fd(),
+                    offset as libc::off_t,
+                ),
                 None => (libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1, 0),
             };
             // SAFETY: a new mapping at an address of the kernel's choice touches no

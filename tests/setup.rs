@@ -92,6 +92,8 @@ fn bad_sizes_name_the_argument() {
     ] {
         refusal(Ring::builder(8).cq_entries(cq_entries).build(), &parts);
     }
+    let parts = ["max_passes is 0", "at least 1"];
+    refusal(Ring::builder(8).max_passes(0).build(), &parts);
 }
 
 #[test]

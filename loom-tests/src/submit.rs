@@ -4,7 +4,7 @@ use crate::harness::{
     Log, Model, prepared, prepared_batch, push, recorded, simulated, together, witness,
 };
 use ringway::Order::{self, Any, Claim};
-use ringway::{EnterError, Errno};
+use ringway::{Cqe, EnterError, Errno};
 use std::time::Duration;
 
 pub const MODELS: &[Model] = &[
@@ -35,6 +35,13 @@ pub const MODELS: &[Model] = &[
         witnesses: &["last pass", "tail moved by another"],
         floor: 16_000,
         ..Model::new("last_pass_claim", || last_pass(Claim))
+    },
+    Model {
+        aims: &["ERROR_FIRST"],
+        bound: Some(3),
+        witnesses: &["one reaped for both", "error kept back"],
+        floor: 10_000,
+        ..Model::new("submit_and_reap", submit_and_reap)
     },
     Model {
         aims: &["NO_GAP_MARK", "SQ_GAP", "SQ_READY.acq"],
@@ -163,6 +170,37 @@ fn last_pass(order: Order) {
     let (one, two, three) = (work(1), work(2), work(3));
     together(one, [two, three]);
     log.assert_each_once(&[1, 2, 3]);
+}
+
+/// Two threads push, and reap if they were the one to enter, which the kernel refuses the
+/// second time: what lies in a thread's hands by then is handed out all the same.
+fn submit_and_reap() {
+    let refused = |call| (call == 1).then(|| Errno::from_raw(libc::EAGAIN));
+    let (ring, _, ran) = recorded(simulated(2, Claim).faults(refused));
+    let reaped = Log::default();
+    let work = |user_data| {
+        let (ring, reaped) = (ring.clone(), reaped.clone());
+        Box::new(move || {
+            assert!(push(&ring.sq(), user_data));
+            let mut cqes = [Cqe::default(); 2];
+            let count = ring.submit_and_reap(&mut cqes).unwrap_or(0);
+            for cqe in &cqes[..count] {
+                reaped.record(cqe.user_data());
+            }
+            if count == 2 {
+                witness("one reaped for both");
+            }
+        })
+    };
+    let (one, two) = (work(1), work(2));
+    together(one, [two]);
+    // The debt of a refused enter.
+    ring.submit().unwrap();
+    while let Some(cqe) = ring.cq().reap() {
+        reaped.record(cqe.user_data());
+    }
+    ran.assert_each_once(&[1, 2]);
+    reaped.assert_each_once(&[1, 2]);
 }
 
 /// A slot is owned while another thread pushes behind it and submits; the owner only

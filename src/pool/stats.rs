@@ -104,7 +104,7 @@ impl Shared {
             in_flight: self.permits.held(),
             permits: self.permits.total(),
             submits: counters.submits.get(),
-            enters: self.ring.core.submitter.enters.get(),
+            enters: self.ring.core.submitter.enters(),
             flushes: self.ring.core.submitter.flushes.get(),
             cqes: counters.cqes.get(),
             batches: counters.batches.get(),

@@ -3,13 +3,13 @@
 use super::cq::CqQueue;
 use super::kernel::{Enter, Kernel};
 use super::sq::{Claim, SqQueue};
-use super::submit::{EnterError, MAX_PASSES, Submitter};
+use super::submit::{EnterError, Submitter};
 use super::view::{CqView, SqView};
 use super::wait::Seat;
 use super::{Batch, Slot};
 use crate::abi::{Cqe, Params, enter, setup};
 use crate::mapping::Pointers;
-use crate::setup::Order;
+use crate::setup::{MAX_PASSES, Order};
 use crate::sync::ReadMarks;
 use crossbeam_utils::CachePadded;
 
@@ -58,6 +58,14 @@ impl Core {
             max_passes: MAX_PASSES,
             kernel,
         }
+    }
+
+    /// The core of a ring that one thread uses (rule L1).
+    #[cfg(not(ringway_loom))]
+    pub(super) fn owned(mut self) -> Self {
+        self.sq.is_local = true;
+        self.cq.is_local = true;
+        self
     }
 
     /// Posts a CQE, without the submission queue.

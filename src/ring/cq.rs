@@ -3,6 +3,8 @@
 
 use super::edges;
 use super::view::CqView;
+#[cfg(not(ringway_loom))]
+use super::view::SmallCqes;
 use crate::abi::{Cqe, Cqe32, cqe_flags};
 use crate::mapping::EntrySize;
 use crate::sync::{Mark, ReadMarks, reached};
@@ -10,12 +12,18 @@ use crate::sync::{Mark, ReadMarks, reached};
 pub(crate) struct CqQueue {
     pub(crate) view: CqView,
     marks: ReadMarks,
+    /// All users are one thread (rule L1).
+    pub(super) is_local: bool,
 }
 
 impl CqQueue {
     /// `marks` are shared with a simulated kernel, which overwrites what was read.
     pub(crate) fn new(view: CqView, marks: ReadMarks) -> Self {
-        Self { view, marks }
+        Self {
+            view,
+            marks,
+            is_local: false,
+        }
     }
 
     /// The head, and how many slots the kernel has filled from there.
@@ -48,10 +56,35 @@ impl CqQueue {
         self.filled().1
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Cqe> {
-        let mut one = [Cqe::default()];
-        (self.pop_batch(&mut one) == 1).then_some(one[0])
+        if self.view.size() != EntrySize::Small {
+            return self.pop_big().map(|big| big.cqe);
+        }
+        loop {
+            let (head, filled) = self.filled();
+            if filled == 0 {
+                return None;
+            }
+            let mark = self.marks.begin();
+            let cqe = self.view.read(self.view.slot_of(head));
+            if self.take(head, 1, &mark) {
+                return Some(cqe);
+            }
+        }
+    }
+
+    /// What lies ready, one at a time, for the only user of the queue (rule L1).
+    #[cfg(not(ringway_loom))]
+    #[inline(always)]
+    pub(crate) fn drain(&self) -> Drain<'_> {
+        let (at, filled) = self.filled();
+        Drain {
+            queue: self,
+            small: self.view.small_cqes(),
+            at,
+            end: at.wrapping_add(filled),
+        }
     }
 
     /// Moves up to `out.len()` CQEs out of the ring, oldest first.
@@ -126,6 +159,10 @@ impl CqQueue {
 
     #[inline(always)]
     fn take(&self, head: u32, slots: u32, mark: &Mark) -> bool {
+        if self.is_local {
+            self.view.set_head(head.wrapping_add(slots));
+            return true;
+        }
         if self.view.claim(head, head.wrapping_add(slots)).is_err() {
             reached("CQEs lost");
             return false;
@@ -135,5 +172,47 @@ impl CqQueue {
                 .commit(self.view.slot_of(head.wrapping_add(i)), mark);
         }
         true
+    }
+}
+
+/// Reads CQEs where they lie. The head moves with each, so others may be taken between two.
+#[cfg(not(ringway_loom))]
+pub(crate) struct Drain<'q> {
+    queue: &'q CqQueue,
+    /// `None` where CQEs have other sizes.
+    small: Option<SmallCqes<'q>>,
+    /// The head, unless something else was taken meanwhile.
+    at: u32,
+    end: u32,
+}
+
+#[cfg(not(ringway_loom))]
+impl Drain<'_> {
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.end
+    }
+
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Option<Cqe> {
+        match self.small {
+            Some(cqes) if cqes.head() == self.at => {
+                if self.is_empty() {
+                    return None;
+                }
+                let cqe = cqes.read(self.at);
+                self.at = self.at.wrapping_add(1);
+                cqes.set_head(self.at);
+                Some(cqe)
+            }
+            _ => self.again(),
+        }
+    }
+
+    #[cold]
+    fn again(&mut self) -> Option<Cqe> {
+        let cqe = self.queue.pop();
+        *self = self.queue.drain();
+        cqe
     }
 }

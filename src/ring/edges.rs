@@ -189,6 +189,10 @@ pub(crate) mod weaken {
             "permits given back unused wake who was refused -> nobody",
         ),
         ("WAKE_KEPT", "wake for a job passed on by a reaper -> kept"),
+        (
+            "ERROR_FIRST",
+            "what was reaped before an error handed out -> dropped",
+        ),
         ("NO_GAP_MARK", "gap marked as wanted -> left"),
         ("NO_BATON", "leader wakes a follower -> leaves"),
         ("LEAVE_WOKEN", "woken follower tries to lead -> leaves"),

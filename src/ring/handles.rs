@@ -43,6 +43,24 @@ impl Ring {
         self.core.submit()
     }
 
+    /// Submits as [`Sq::submit`], and takes up to `out.len()` completions, oldest first; their
+    /// number. Only the thread that enters the kernel takes any: one that leaves its
+    /// operations to another leaves their completions to it as well, and gets 0.
+    ///
+    /// For threads that all submit and handle each other's completions: the kernel's counters
+    /// then stay with one thread at a time, where a [`Cq::reap_batch`] after each submit
+    /// makes all of them pull at the same cache line. A thread that has nothing to submit
+    /// still reaps, or waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sq::submit`], when nothing was taken. Otherwise the number; the next submit or
+    /// wait tries again, and meets the error again if it lasts.
+    #[inline]
+    pub fn submit_and_reap(&self, out: &mut [Cqe]) -> Result<usize, EnterError> {
+        self.core.submit_and_reap(out)
+    }
+
     /// Posts a completion with this `user_data`, so that a waiting thread returns, or
     /// the next to wait does not block. Whoever reaps it knows it by the `user_data`; its
     /// result is 0. To stop `n` waiting threads, post `n`, and let each reap one at a time
@@ -138,7 +156,10 @@ impl Sq {
     /// not pushed holds up the ones popped after it; in any order only a thread in the
     /// middle of a push does).
     ///
-    /// Enters the kernel at most 8 times; never waits for another thread in user space.
+    /// Enters the kernel at most 8 times ([`Builder::max_passes`](crate::Builder::max_passes)). A
+    /// thread that takes over from one that has done so gives it a moment, some
+    /// microseconds, to come back from the kernel; otherwise no thread waits for another in
+    /// user space.
     /// The operations run with the credentials of the thread that enters. If that thread
     /// exits before they complete, those that wait for an event complete with ECANCELED
     /// when it comes, and not before.

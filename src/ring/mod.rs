@@ -61,9 +61,10 @@
 //! - **E1** Whoever asks for a submit while nobody is at it becomes the holder:
 //!   publishes, enters once for everybody. Who asks meanwhile is counted and leaves.
 //! - **E2** A holder leaves only if nobody asked since it last looked, and makes at most
-//!   8 passes. Before the last it gives the role away, so that whoever asks from then on
+//!   8 passes (`max_passes`). Before the last it gives the role away, so that whoever asks from then on
 //!   holds it, and what was asked before is in that pass. Two may then publish and enter
-//!   at once: S7 allows it.
+//!   at once: S7 allows it; but since that is slow, the new holder first gives the old one
+//!   a moment, a bounded number of looks at a hint.
 //! - **E3** `to_submit` is always the whole ring: a number could end inside a chain of
 //!   links that another thread published.
 //! - **E4** SQPOLL: tail, full fence, NEED_WAKEUP, in the thread that moved the tail.
@@ -92,6 +93,13 @@
 //! - **W3** A follower sleeps only while the word says that somebody leads.
 //! - **W4** A wait says "maybe". A leader that is told that a completion is lost tells the
 //!   next: the kernel says it once.
+//!
+//! ## Local rings: L
+//!
+//! - **L1** A [`Local`] and its slots stay on one thread, and it calls nothing of the user's
+//!   between a load and a store: what a shared ring does by CAS, swap or fetch_add is a load
+//!   and a store there. Towards the kernel nothing changes: tail and head are stored with
+//!   the ordering of their CAS.
 //!
 //! ## Resizing: R
 //!
@@ -134,7 +142,7 @@ pub(crate) use kernel::message;
 #[cfg(any(feature = "sim", ringway_loom))]
 pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
-pub use local::{Disabled, Local, Waker};
+pub use local::{Disabled, Local, ReapAll, Waker};
 #[cfg(not(ringway_loom))]
 pub use resize::ResizeError;
 pub use slot::{Batch, Slot, SqesMut};

@@ -84,13 +84,15 @@ impl Core {
             params,
             order,
             enter_flags,
+            max_passes,
             ..
         } = opened;
         let pointers = mapping.pointers();
         let marks = ReadMarks::new(pointers.cq_entries);
         let kernel = Kernel::Real(Real::new(mapping, fd, enter_flags));
         // SAFETY: the core holds the mapping; it was made for this ring and this core.
-        unsafe { Core::new(kernel, pointers, params, order, marks) }
+        let core = unsafe { Core::new(kernel, pointers, params, order, marks) };
+        Self { max_passes, ..core }
     }
 
     pub(super) fn features(&self) -> Features {

@@ -259,6 +259,9 @@ impl Core {
             _ => Order::Claim,
         };
         self.sq = requeue(sq, order, pushed);
+        // Rule R1: only such a ring comes here.
+        self.cq.is_local = true;
+        self.sq.is_local = true;
         match &mut self.kernel {
             Kernel::Real(real) => {
                 // SAFETY: nobody else is at either ring now, and CQEs keep their size.
@@ -275,8 +278,8 @@ impl Core {
 /// A queue in which exactly these are pushed.
 fn requeue(view: SqView, order: Order, pushed: Vec<[Sqe; 2]>) -> SqQueue {
     // The tail goes back to where the head is: the queue begins empty.
-    let (head, tail) = (view.head(), view.tail());
-    let _ = view.publish(tail, head);
+    let head = view.head();
+    view.set_tail(head);
     let queue = SqQueue::new(view, order);
     if let Some(claim) = queue.pop_batch(pushed.len() as u32) {
         write(&queue, claim, pushed);

@@ -27,6 +27,8 @@ pub(crate) struct SqQueue {
     marks: ReadMarks,
     /// Gaps that submitters looked behind (rule S6).
     gaps: ReadMarks,
+    /// All users are one thread (rule L1).
+    pub(super) is_local: bool,
 }
 
 /// Both are read by every pop; one line holds them.
@@ -76,6 +78,7 @@ impl SqQueue {
             links: (0..links).map(|_| UnsafeCell::new(0)).collect(),
             marks: ReadMarks::new(entries),
             gaps: ReadMarks::new(entries),
+            is_local: false,
         }
     }
 
@@ -202,6 +205,11 @@ impl SqQueue {
             let mark = self.marks.begin();
             read(at);
             let next = at.wrapping_add(u64::from(len));
+            if self.is_local {
+                // Ordering: Relaxed; of one thread (rule L1).
+                self.claims.next.store(next, Relaxed);
+                return Some(at);
+            }
             // Ordering: AcqRel, see `SQ_CLAIM`: the cells were read before anybody
             // who sees this claim, or one after it, may overwrite them (rule S3).
             // Relaxed on failure: what was read is thrown away.
@@ -247,11 +255,7 @@ impl SqQueue {
         match self.order {
             Order::Claim => self.stamp(claim.position, claim.len),
             Order::Any => {
-                // Ordering: AcqRel, see `SQ_TICKET`: all claims of all earlier
-                // tickets are before this one, so the cell is free (rule S3).
-                let ticket = self
-                    .tickets
-                    .fetch_add(u64::from(claim.len), edges::SQ_TICKET.order());
+                let ticket = self.take_tickets(claim.len);
                 // SAFETY: the claim is the caller's until it is stamped.
                 for (slot, i) in unsafe { self.walk(claim) }.zip(0..) {
                     let cell = self.view.cell(ticket.wrapping_add(i));
@@ -264,16 +268,36 @@ impl SqQueue {
     }
 
     #[inline(always)]
+    fn take_tickets(&self, len: u32) -> u64 {
+        if self.is_local {
+            // Ordering: Relaxed; of one thread (rule L1).
+            let ticket = self.tickets.load(Relaxed);
+            self.tickets
+                .store(ticket.wrapping_add(u64::from(len)), Relaxed);
+            return ticket;
+        }
+        // Ordering: AcqRel, see `SQ_TICKET`: all claims of all earlier tickets are
+        // before this one, so the cell is free (rule S3).
+        self.tickets
+            .fetch_add(u64::from(len), edges::SQ_TICKET.order())
+    }
+
+    #[inline(always)]
     fn stamp(&self, ticket: u64, len: u32) -> bool {
         if edges::broken("STAMP_PER_SQE") && len > 1 {
             let wanted = (0..u64::from(len)).map(|i| self.stamp(ticket.wrapping_add(i), 1));
             return wanted.fold(false, |any, one| any | one);
         }
+        let (stamp, ready) = (self.stamp_of(ticket), Stamp::ready(ticket, len).0);
+        if self.is_local {
+            // Ordering: Relaxed; of one thread (rule L1).
+            let before = stamp.load(Relaxed);
+            stamp.store(ready, Relaxed);
+            return before == Stamp::wanted(ticket).0;
+        }
         // Ordering: AcqRel, see `SQ_READY`. A swap, not a store: a submitter that
         // found the gap and this push agree on which of them saw the other.
-        let before = self
-            .stamp_of(ticket)
-            .swap(Stamp::ready(ticket, len).0, edges::SQ_READY.order());
+        let before = stamp.swap(ready, edges::SQ_READY.order());
         let is_wanted = before == Stamp::wanted(ticket).0;
         if is_wanted {
             reached("gap filled");
@@ -342,7 +366,14 @@ impl SqQueue {
                     }
                 }
             }
-            if from == to || self.view.publish(from as u32, to as u32).is_ok() {
+            if from == to {
+                return to as u32;
+            }
+            if self.is_local {
+                self.view.set_tail(to as u32);
+                return to as u32;
+            }
+            if self.view.publish(from as u32, to as u32).is_ok() {
                 return to as u32;
             }
             reached("tail moved by another");

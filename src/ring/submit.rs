@@ -3,14 +3,15 @@
 use super::Core;
 use super::edges;
 use super::kernel::{By, Enter};
-use crate::abi::{enter, sq_flags};
+use crate::abi::{Cqe, enter, sq_flags};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{Tally, reached};
 use crate::syscall::Errno;
 use std::fmt;
+use std::hint::spin_loop;
 
-/// Passes of one holder: how often a caller of `submit` enters the kernel at most.
-pub(crate) const MAX_PASSES: u32 = 8;
+/// How often a new holder looks whether the last pass of the one before is over.
+const GIVE_WAY: u32 = 1024;
 
 /// Set in the requests when the kernel refused SQEs that still lie in the ring.
 const OWED: u64 = 1 << 63;
@@ -21,20 +22,37 @@ pub(crate) struct Submitter {
     requests: AtomicU64,
     /// The kernel lost a completion: this ring can no longer be relied on.
     poisoned: AtomicBool,
-    pub(crate) enters: Tally,
+    /// Who has given the role away is in its last pass.
+    is_late: AtomicBool,
+    /// Enters by who held the role, and by others.
+    enters: Tally,
+    pub(super) late_enters: Tally,
     /// Enters for completions that the kernel held back.
     pub(crate) flushes: Tally,
 }
 
 impl Submitter {
+    pub(crate) fn enters(&self) -> u64 {
+        self.enters.get() + self.late_enters.get()
+    }
+
     pub(crate) fn new() -> Self {
         Self {
             requests: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
+            is_late: AtomicBool::new(false),
             enters: Tally::default(),
+            late_enters: Tally::default(),
             flushes: Tally::default(),
         }
     }
+}
+
+/// Whether a pass is made by who holds the role, or has just given it away.
+#[derive(Clone, Copy)]
+pub(crate) enum Turn {
+    Held,
+    Given,
 }
 
 /// Why entering the kernel failed. The result of an operation is never here: it
@@ -124,6 +142,12 @@ impl Core {
     /// Submits everything that is ready, or leaves it to the thread that is at it.
     #[inline(always)]
     pub(crate) fn submit_by(&self, by: By) -> Result<(), EnterError> {
+        self.submit_then(by, || ())
+    }
+
+    /// As [`Core::submit_by`]; the holder runs `then` after each pass.
+    #[inline(always)]
+    fn submit_then(&self, by: By, mut then: impl FnMut()) -> Result<(), EnterError> {
         self.check_poison()?;
         let requests = &self.submitter.requests;
         // Ordering: AcqRel, see `SUBMIT_REQUEST`.
@@ -132,12 +156,13 @@ impl Core {
             return Ok(());
         }
         let role = Role(requests);
+        self.give_way();
         let mut seen = before + 1;
         let mut passes = self.max_passes;
         while passes > 1 {
             passes -= 1;
-            match self.pass(by) {
-                Ok(()) => {}
+            match self.pass(by, Turn::Held) {
+                Ok(()) => then(),
                 Err(EnterError::Interrupted) => continue,
                 Err(error) => return Err(error),
             }
@@ -166,13 +191,53 @@ impl Core {
         reached("last pass");
         requests.swap(0, edges::SUBMIT_LAST.order());
         std::mem::forget(role);
-        self.pass(by).inspect_err(|_| {
+        self.last_pass(by).inspect_err(|_| {
             if edges::broken("LAST_PASS_FORGETS") {
                 return;
             }
             // Ordering: Release, see `SUBMIT_OWED`. Not a swap: there may be a holder.
             requests.fetch_or(OWED, edges::SUBMIT_OWED.order());
         })
+    }
+
+    fn last_pass(&self, by: By) -> Result<(), EnterError> {
+        let is_late = &self.submitter.is_late;
+        // Ordering: Relaxed; a hint, also when it comes late.
+        is_late.store(true, Relaxed);
+        let passed = self.pass(by, Turn::Given);
+        // Ordering: Relaxed; as above.
+        is_late.store(false, Relaxed);
+        passed
+    }
+
+    /// Two threads inside io_uring_enter make the kernel slower than one after the other. For
+    /// a moment only: the other may not be running.
+    #[inline(always)]
+    fn give_way(&self) {
+        // Ordering: Relaxed; a hint.
+        let is_late = || self.submitter.is_late.load(Relaxed);
+        let mut looks = if cfg!(ringway_loom) { 0 } else { GIVE_WAY };
+        while looks > 0 && is_late() {
+            looks -= 1;
+            spin_loop();
+        }
+    }
+
+    /// Submits; the holder also reaps, after each pass.
+    #[inline(always)]
+    pub(super) fn submit_and_reap(&self, out: &mut [Cqe]) -> Result<usize, EnterError> {
+        let mut count = 0;
+        let submitted = self.submit_then(By::Ring, || count += self.reap_batch(&mut out[count..]));
+        match submitted {
+            // What was reaped must be handed out; the error comes again, since it left a
+            // debt (rule E5) or a poisoned ring.
+            Err(error) if count == 0 || edges::broken("ERROR_FIRST") => Err(error),
+            Err(_) => {
+                reached("error kept back");
+                Ok(count)
+            }
+            Ok(()) => Ok(count),
+        }
     }
 
     /// Whether an earlier submit had to leave something behind.
@@ -209,24 +274,39 @@ impl Core {
 
     /// Publishes, and enters the kernel if that is needed for it to see.
     #[inline(always)]
-    pub(crate) fn pass(&self, by: By) -> Result<(), EnterError> {
+    pub(crate) fn pass(&self, by: By, turn: Turn) -> Result<(), EnterError> {
         let tail = self.sq.publish();
-        let all = Enter { by, ..self.all() };
         if self.is_sqpoll {
-            return match self.wakeup_flag() {
-                0 => Ok(()),
-                flags => self.enter(Enter { flags, ..all }).map(|_| ()),
-            };
+            return self.wake_sq_thread(by);
         }
         if self.sq.view.head_hint() == tail {
             return Ok(());
         }
-        self.enter(all)?;
+        match turn {
+            Turn::Held => self.submitter.enters.add_in_turn(1),
+            Turn::Given => self.submitter.late_enters.add(1),
+        }
+        let all = Enter { by, ..self.all() };
+        if let Err(errno) = self.kernel.enter(all) {
+            return Err(self.enter_failed(errno));
+        }
         // Requests that could not be allocated are left in the ring, without an error
         // when some before them could.
         match tail.wrapping_sub(self.sq.view.head_hint()) as i32 {
             left if left > 0 && !edges::broken("LEFT_IS_DONE") => Err(EnterError::Busy),
             _ => Ok(()),
+        }
+    }
+
+    /// Enters only if the SQ thread sleeps.
+    #[inline(never)]
+    fn wake_sq_thread(&self, by: By) -> Result<(), EnterError> {
+        match self.wakeup_flag() {
+            0 => Ok(()),
+            flags => {
+                let all = Enter { by, ..self.all() };
+                self.enter(Enter { flags, ..all }).map(|_| ())
+            }
         }
     }
 
@@ -258,7 +338,7 @@ impl Core {
 
     #[inline(always)]
     pub(crate) fn enter(&self, request: Enter) -> Result<u32, EnterError> {
-        self.submitter.enters.add(1);
+        self.submitter.late_enters.add(1);
         self.kernel
             .enter(request)
             .map_err(|errno| self.enter_failed(errno))

@@ -95,6 +95,14 @@ impl SqView {
             .map(|_| ())
     }
 
+    /// As `publish`, for the only user of a queue (rule L1).
+    #[inline(always)]
+    pub(crate) fn set_tail(&self, to: u32) {
+        // Ordering: Release, as in `publish`.
+        self.word(self.at.sq_tail)
+            .store(to, edges::SQ_PUBLISH.order());
+    }
+
     #[inline(always)]
     pub(crate) fn flags(&self) -> u32 {
         // Ordering: Relaxed; a set of hints. NEED_WAKEUP is ordered by the fence
@@ -139,7 +147,7 @@ impl SqView {
     pub(crate) fn sqes(&self) -> Sqes<'_> {
         Sqes {
             first: self.at.sqes,
-            shift: self.at.sqe_size.shift(),
+            units: 1 << self.at.sqe_size.shift(),
             view: PhantomData,
         }
     }
@@ -177,8 +185,8 @@ impl SqView {
 #[derive(Clone, Copy)]
 pub(crate) struct Sqes<'v> {
     first: NonNull<UnsafeCell<Sqe>>,
-    /// From slots to units of 64 bytes.
-    shift: u32,
+    /// Units of 64 bytes in a slot: multiplied, which costs less than a shift by a variable.
+    units: usize,
     view: PhantomData<&'v SqView>,
 }
 
@@ -186,7 +194,7 @@ impl<'v> Sqes<'v> {
     /// Whether SQEs have a second half.
     #[inline(always)]
     pub(crate) fn are_big(self) -> bool {
-        self.shift == 1
+        self.units == 2
     }
 
     /// The first 64 bytes of a slot.
@@ -197,7 +205,7 @@ impl<'v> Sqes<'v> {
     #[inline(always)]
     pub(crate) unsafe fn of(self, slot: u32) -> &'v UnsafeCell<Sqe> {
         // SAFETY: the slot's SQE lies in the array, which rule V1 keeps alive.
-        unsafe { self.first.add((slot as usize) << self.shift).as_ref() }
+        unsafe { self.first.add(slot as usize * self.units).as_ref() }
     }
 
     /// The 64 bytes after those.
@@ -207,7 +215,7 @@ impl<'v> Sqes<'v> {
     /// The slot is one of the ring's; SQEs [are big](Self::are_big), or it is not the last.
     pub(crate) unsafe fn second_half_of(self, slot: u32) -> &'v UnsafeCell<Sqe> {
         // SAFETY: as in `of`; the caller says that there is one more unit.
-        unsafe { self.first.add(((slot as usize) << self.shift) + 1).as_ref() }
+        unsafe { self.first.add(slot as usize * self.units + 1).as_ref() }
     }
 }
 
@@ -276,6 +284,14 @@ impl CqView {
             .compare_exchange(from, to, edges::CQ_CLAIM.order(), Relaxed)
     }
 
+    /// As `claim`, for the only user of a queue (rule L1).
+    #[inline(always)]
+    pub(crate) fn set_head(&self, to: u32) {
+        // Ordering: Release, as in `claim`.
+        self.word(self.at.cq_head)
+            .store(to, edges::CQ_CLAIM.order());
+    }
+
     /// Completions that the kernel lost for want of memory.
     pub(crate) fn overflow(&self) -> u32 {
         // Ordering: Relaxed; a statistic, ordered with nothing by the kernel either.
@@ -312,6 +328,17 @@ impl CqView {
         words.map(|word| word.load(Relaxed))
     }
 
+    /// `None` where CQEs have other sizes.
+    #[cfg(not(ringway_loom))]
+    #[inline(always)]
+    pub(crate) fn small_cqes(&self) -> Option<SmallCqes<'_>> {
+        (self.at.cqe_size == EntrySize::Small).then(|| SmallCqes {
+            head: self.word(self.at.cq_head),
+            first: self.at.cqes,
+            mask: self.mask,
+        })
+    }
+
     /// The 16 bytes in a slot, as they are now: perhaps overwritten (rule C2).
     #[inline(always)]
     pub(crate) fn read(&self, slot: u32) -> Cqe {
@@ -345,6 +372,42 @@ impl CqView {
             }
             EntrySize::Mixed => [0, 0],
         }
+    }
+}
+
+/// The CQ of a view with 16-byte CQEs, for its only user (rule L1). A copy of what finds
+/// them, so that a loop over CQEs need not look again after each head that it stores.
+#[cfg(not(ringway_loom))]
+#[derive(Clone, Copy)]
+pub(crate) struct SmallCqes<'v> {
+    head: &'v AtomicU32,
+    first: NonNull<AtomicU64>,
+    mask: u32,
+}
+
+#[cfg(not(ringway_loom))]
+impl SmallCqes<'_> {
+    /// The head, as this thread has left it.
+    #[inline(always)]
+    pub(crate) fn head(self) -> u32 {
+        // Ordering: Relaxed; of one thread (rule L1).
+        self.head.load(Relaxed)
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_head(self, to: u32) {
+        // Ordering: Release, see `CQ_CLAIM`.
+        self.head.store(to, edges::CQ_CLAIM.order());
+    }
+
+    #[inline(always)]
+    pub(crate) fn read(self, counter: u32) -> Cqe {
+        let word = ((counter & self.mask) as usize) << 1;
+        // SAFETY: rule V1; the slot is masked, so both words lie in the CQE array.
+        let words = unsafe { [self.first.add(word), self.first.add(word + 1)] };
+        // SAFETY: as above.
+        // Ordering: Relaxed; the tail was acquired before.
+        decode(words.map(|word| unsafe { word.as_ref() }.load(Relaxed)))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Waiting for completions: one leader in the kernel, the others asleep on a futex.
 //! Rules W1 to W4 of [`super`].
 
+#[cfg(not(ringway_loom))]
+use super::cq::Drain;
 use super::kernel::{By, Enter};
 use super::submit::EnterError;
 use super::{Core, edges};
@@ -160,7 +162,7 @@ impl Core {
     /// What an enter to wait has ended with: the timeout and a signal are answers, not
     /// errors.
     pub(super) fn waited(&self, entered: Result<u32, Errno>) -> Result<Waited, EnterError> {
-        self.submitter.enters.add(1);
+        self.submitter.late_enters.add(1);
         match entered {
             Err(errno) if errno.raw() == libc::ETIME => Ok(Waited::TimedOut),
             Err(errno) if errno.raw() == libc::EINTR => Ok(Waited::Maybe),
@@ -195,6 +197,16 @@ impl Core {
             if let (_, Some(cqe)) = self.wait(by, left, || self.reap())? {
                 return Ok(Some(cqe));
             }
+        }
+    }
+
+    #[cfg(not(ringway_loom))]
+    #[inline(always)]
+    pub(super) fn reap_all(&self) -> Drain<'_> {
+        let drain = self.cq.drain();
+        match drain.is_empty() && self.flush() {
+            true => self.cq.drain(),
+            false => drain,
         }
     }
 

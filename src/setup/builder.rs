@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use super::Order;
+use super::{MAX_PASSES, Order};
 use crate::abi::{Params, enter, features, setup};
 
 /// Describes a ring; nothing happens until one of the `build` functions is called.
@@ -26,6 +26,7 @@ pub struct Builder<'fd> {
     attach_wq: Option<BorrowedFd<'fd>>,
     pub(super) register_ring_fd: bool,
     no_iowait: bool,
+    pub(super) max_passes: u32,
     /// The flags that are nothing but a flag.
     plain: u32,
 }
@@ -41,6 +42,7 @@ impl<'fd> Builder<'fd> {
             attach_wq: None,
             register_ring_fd: false,
             no_iowait: false,
+            max_passes: MAX_PASSES,
             plain: 0,
         }
     }
@@ -182,6 +184,17 @@ impl<'fd> Builder<'fd> {
     /// the feature `NO_IOWAIT` where the kernel lacks it.
     pub fn no_iowait(mut self) -> Self {
         self.no_iowait = true;
+        self
+    }
+
+    /// How often one submit of a shared ring enters the kernel at most, for everybody who
+    /// asks meanwhile: 8 unless said otherwise, at least 1.
+    ///
+    /// When a submit has entered that often, another thread takes over, and the kernel's
+    /// side of the ring moves to that thread's CPU. Fewer hold the caller up for less time;
+    /// more submit more, when threads push as fast as they can.
+    pub fn max_passes(mut self, passes: u32) -> Self {
+        self.max_passes = passes;
         self
     }
 

@@ -150,6 +150,18 @@ fn refuse(flags: u32, refused: &[(u32, &'static str)]) -> Result<(), SetupError>
     }
 }
 
+pub(crate) fn passes(max_passes: u32) -> Result<(), SetupError> {
+    match max_passes {
+        0 => Err(SetupError::TooFew {
+            argument: "max_passes",
+            given: 0,
+            min: 1,
+            reason: "a submit enters the kernel",
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The entries that the kernel will give: SQ, then CQ.
 pub(crate) fn entries(
     entries: u32,

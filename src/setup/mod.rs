@@ -41,6 +41,9 @@ pub(crate) use self::{
     ring_fd::{RegisteredIndex, RingFd},
 };
 
+/// How often one submit enters the kernel at most, unless the builder says otherwise.
+pub(crate) const MAX_PASSES: u32 = 8;
+
 /// How an SQE finds its way to the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {

@@ -32,6 +32,7 @@ pub(crate) struct Opened {
     pub(crate) order: Order,
     /// To be set in the flags of every `io_uring_enter`.
     pub(crate) enter_flags: u32,
+    pub(crate) max_passes: u32,
     /// Whether the thread that will own the ring registers its descriptor.
     pub(crate) registers_fd: bool,
 }
@@ -72,6 +73,7 @@ impl Builder<'_> {
         }
         check::registered_fd(self.register_ring_fd, params.flags, mode)?;
         check::flags(params.flags, mode)?;
+        check::passes(self.max_passes)?;
         let (sq, cq) = check::entries(self.entries, self.cq_entries, params.flags)?;
 
         let memory = if params.flags & setup::NO_MMAP != 0 {
@@ -118,6 +120,7 @@ impl Builder<'_> {
             params,
             order: self.order,
             enter_flags: self.enter_flags(),
+            max_passes: self.max_passes,
             registers_fd: self.register_ring_fd,
         })
     }

@@ -148,3 +148,79 @@ fn a_full_queue_is_waited_for() {
     }
     tried("ENTER_SQ_WAIT");
 }
+
+fn push_nops(ring: &Local, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let mut slot = ring.pop().unwrap();
+        // SAFETY: a NOP holds no pointer.
+        unsafe { slot.prep_nop() }.user_data(number);
+        slot.push();
+    }
+    ring.submit().unwrap();
+}
+
+/// Counters start at 0 and go round the ring many times.
+#[test]
+fn reaps_all_in_order_and_leaves_what_was_not_asked_for() {
+    for ring in modes() {
+        let mut next = 0;
+        for round in 0..100 {
+            push_nops(&ring, round * 8..round * 8 + 8);
+            for cqe in ring.reap_all().take(1 + round as usize % 8) {
+                assert_eq!(cqe.user_data(), next);
+                next += 1;
+            }
+            for cqe in ring.reap_all() {
+                assert_eq!(cqe.user_data(), next);
+                next += 1;
+            }
+            assert_eq!(ring.reap_all().count(), 0);
+        }
+        assert_eq!(next, 800);
+    }
+}
+
+#[test]
+fn the_body_of_reap_all_may_reap_and_submit() {
+    for ring in modes() {
+        push_nops(&ring, 0..6);
+        let mut seen = Vec::new();
+        let mut more = 6..10;
+        for cqe in ring.reap_all() {
+            seen.push(cqe.user_data());
+            if let Some(number) = more.next() {
+                push_nops(&ring, number..number + 1);
+            }
+            seen.extend(ring.reap().map(|cqe| cqe.user_data()));
+        }
+        seen.extend(ring.reap_all().map(|cqe| cqe.user_data()));
+        assert!(seen.iter().copied().eq(0..10), "{seen:?}");
+    }
+}
+
+#[test]
+fn reap_all_gives_what_the_kernel_held_back() {
+    let ring = local(|builder| builder.cq_entries(8));
+    for round in 0..3 {
+        push_nops(&ring, round * 8..round * 8 + 8);
+    }
+    let mut seen = Vec::new();
+    while seen.len() < 24 {
+        let before = seen.len();
+        seen.extend(ring.reap_all().map(|cqe| cqe.user_data()));
+        assert!(seen.len() > before, "{seen:?}");
+    }
+    assert!(seen.iter().copied().eq(0..24), "{seen:?}");
+}
+
+#[test]
+fn reap_all_takes_cqes_of_all_sizes() {
+    for ring in [local(Builder::cqe32), local(Builder::cqe_mixed)] {
+        let mut seen = Vec::new();
+        for round in 0..20 {
+            push_nops(&ring, round * 4..round * 4 + 4);
+            seen.extend(ring.reap_all().map(|cqe| cqe.user_data()));
+        }
+        assert!(seen.iter().copied().eq(0..80), "{seen:?}");
+    }
+}

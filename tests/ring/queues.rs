@@ -194,3 +194,51 @@ fn overflow_is_reaped_in_order() {
     assert_eq!(expected.next(), None);
     assert_eq!(ring.cq_overflow(), 0);
 }
+
+const THREADS: u64 = 4;
+const EACH: u64 = 20_000;
+
+/// Threads that submit and handle whatever completes, of whichever thread.
+#[test]
+fn submit_and_reap_hands_out_each_completion_once() {
+    for order in ORDERS {
+        for passes in [1, 2, 8, 64] {
+            let ring = Ring::builder(16).order(order).max_passes(passes);
+            let ring = ring.build().unwrap();
+            let count = AtomicU64::new(0);
+            let parts: Vec<Vec<u64>> = std::thread::scope(|threads| {
+                let work = |thread: u64| {
+                    let (ring, count) = (ring.clone(), &count);
+                    move || submit_and_reap(&ring, thread * EACH..(thread + 1) * EACH, count)
+                };
+                let workers: Vec<_> = (0..THREADS).map(|i| threads.spawn(work(i))).collect();
+                workers.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let mut seen = parts.concat();
+            seen.sort_unstable();
+            assert!(seen.into_iter().eq(0..THREADS * EACH), "{order:?} {passes}");
+        }
+    }
+}
+
+fn submit_and_reap(ring: &Ring, numbers: std::ops::Range<u64>, count: &AtomicU64) -> Vec<u64> {
+    let sq = ring.sq();
+    let mut seen = Vec::new();
+    let mut cqes = [Cqe::default(); 8];
+    let mut numbers = numbers.peekable();
+    while count.load(Relaxed) < THREADS * EACH {
+        let slot = numbers.peek().and_then(|_| sq.pop());
+        if let Some(mut slot) = slot {
+            // SAFETY: a NOP holds no pointer.
+            unsafe { slot.prep_nop() }.user_data(numbers.next().unwrap());
+            slot.push();
+        }
+        let mut reaped = ring.submit_and_reap(&mut cqes).unwrap();
+        if reaped == 0 {
+            reaped = ring.cq().reap_batch(&mut cqes);
+        }
+        seen.extend(cqes[..reaped].iter().map(Cqe::user_data));
+        count.fetch_add(reaped as u64, Relaxed);
+    }
+    seen
+}
