@@ -58,6 +58,13 @@ pub const MODELS: &[Model] = &[
         floor: 12_000,
         ..Model::new("shutdown_park", shutdown_park)
     },
+    Model {
+        aims: &["LEAD_LOST"],
+        bound: Some(2),
+        witnesses: &["lead kept", "follower sleeps", "follower leads"],
+        floor: 93_000,
+        ..Model::new("lead_kept", lead_kept)
+    },
 ];
 
 /// Under loom: at the next opportunity.
@@ -120,6 +127,30 @@ fn two_waiters(wait: fn(&Cq) -> u64) {
             Box::new(move || first.record(wait(&one))),
             Box::new(move || second.record(wait(&two))),
         ],
+    );
+    log.assert_each_once(&[1, 2]);
+}
+
+/// Two threads that keep the lead over one completion: the one that has its own goes, and the
+/// other, asleep or not, gets the second.
+fn lead_kept() {
+    let (ring, kernel) = ring();
+    let log = Log::default();
+    let waiter = |log: Log| {
+        let mut waiter = ring.cq().waiter(1);
+        Box::new(move || {
+            let mut one = [Default::default()];
+            while waiter.wait_reap(&mut one, None).unwrap() == 0 {}
+            log.record(one[0].user_data());
+        })
+    };
+    let (one, two) = (waiter(log.clone()), waiter(log.clone()));
+    together(
+        || {
+            kernel.post(1, 0, 0);
+            kernel.post(2, 0, 0);
+        },
+        [one, two],
     );
     log.assert_each_once(&[1, 2]);
 }

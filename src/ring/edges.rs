@@ -195,6 +195,10 @@ pub(crate) mod weaken {
         ),
         ("NO_GAP_MARK", "gap marked as wanted -> left"),
         ("NO_BATON", "leader wakes a follower -> leaves"),
+        (
+            "LEAD_LOST",
+            "waiter that goes hands its lead over -> takes it with it",
+        ),
         ("LEAVE_WOKEN", "woken follower tries to lead -> leaves"),
         ("NO_FLUSH", "overflow flushed by the reaper -> ignored"),
         ("DROP_LOSES", "dropped slot pushed as a NOP -> forgotten"),

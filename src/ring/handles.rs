@@ -1,7 +1,7 @@
 //! The shared ring and its two handles.
 
 use super::kernel::By;
-use super::{Batch, Core, EnterError, Slot, Waited};
+use super::{Batch, Core, EnterError, Slot, Waited, Waiter};
 use crate::abi::{Cqe, Cqe32};
 use std::fmt;
 use std::sync::Arc;
@@ -304,6 +304,23 @@ impl Cq {
         self.core
             .wait(By::Ring, timeout, || self.core.reap_batch(out))
             .map(|(_, count)| count)
+    }
+
+    /// Waits like [`Cq::wait_reap`], by one thread that goes on waiting for all while it
+    /// reaps at most `keep` completions at a time; see [`Waiter`]. With 0 it hands over each
+    /// time, as `wait_reap` does.
+    ///
+    /// ```
+    /// # let ring = ringway::Ring::builder(8).build()?;
+    /// # ring.wake(7)?;
+    /// let mut waiter = ring.cq().waiter(8);
+    /// let mut cqes = [Default::default(); 32];
+    /// let count = waiter.wait_reap(&mut cqes, None)?;
+    /// assert_eq!(cqes[..count][0].user_data(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn waiter(&self, keep: usize) -> Waiter {
+        Waiter::new(self.core.clone(), keep)
     }
 
     /// The number of CQEs that fit.

@@ -94,6 +94,9 @@
 //! - **W4** A wait says "maybe". A leader that is told that a completion is lost tells the
 //!   next: the kernel says it once.
 //!
+//! - **W5** A [`Waiter`] may keep the seat between its waits. It frees it, as W2 says, when it
+//!   has reaped more than its number, fails, or goes.
+//!
 //! ## Local rings: L
 //!
 //! - **L1** A [`Local`] and its slots stay on one thread, and it calls nothing of the user's
@@ -133,6 +136,7 @@ mod wait;
 mod wait_args;
 #[cfg(not(ringway_loom))]
 mod wait_table;
+mod waiter;
 
 pub(crate) use core::Core;
 pub use handles::{Cq, Ring, Sq};
@@ -153,3 +157,4 @@ pub use wait::Waited;
 pub use wait_args::Wait;
 #[cfg(not(ringway_loom))]
 pub(crate) use wait_table::WaitTable;
+pub use waiter::Waiter;

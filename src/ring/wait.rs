@@ -71,7 +71,7 @@ impl Seat {
     }
 
     /// Gives the seat up and wakes one follower to take it (rule W2).
-    fn hand_over(&self) {
+    pub(super) fn hand_over(&self) {
         // Ordering: Release, see `SEAT_FREED`.
         let before = self.word.word().fetch_and(!LED, edges::SEAT_FREED.order());
         if before != LED && !edges::broken("NO_BATON") {
@@ -110,7 +110,7 @@ impl Core {
         }
         self.submit_owed(by)?;
         let deadline = Deadline::after(timeout);
-        if !self.seat.join() && !self.follow(&deadline) {
+        if !self.take_lead(&deadline) {
             let waited = match deadline.left() {
                 Some(Duration::ZERO) => Waited::TimedOut,
                 _ => Waited::Maybe,
@@ -120,6 +120,12 @@ impl Core {
         let _leader = Leader(&self.seat);
         let waited = self.lead(by, &deadline)?;
         Ok((waited, take()))
+    }
+
+    /// Waits for the seat. False if it is not needed: there may be something to reap, or the
+    /// time has passed.
+    pub(super) fn take_lead(&self, deadline: &Deadline) -> bool {
+        self.seat.join() || self.follow(deadline)
     }
 
     /// Follows until it is this thread's turn to lead (true) or it need not wait any
@@ -143,7 +149,7 @@ impl Core {
         true
     }
 
-    fn lead(&self, by: By, deadline: &Deadline) -> Result<Waited, EnterError> {
+    pub(super) fn lead(&self, by: By, deadline: &Deadline) -> Result<Waited, EnterError> {
         if !self.cq.is_empty() {
             return Ok(Waited::Maybe);
         }

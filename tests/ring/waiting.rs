@@ -139,3 +139,47 @@ fn near_idle(order: Order, rounds: u64) {
         }
     }
 }
+
+/// One thread handles what comes one at a time; with two at a time both take part.
+#[test]
+fn a_waiter_keeps_the_lead_over_little_and_shares_more() {
+    // A thread that comes while something lies ready takes it, without waiting.
+    for (at_a_time, helped) in [(1, 0..20), (4, 20..501)] {
+        let ring = ring(8, Order::Any);
+        let reaped = AtomicU64::new(0);
+        let parts = std::thread::scope(|threads| {
+            let reap = || {
+                let mut waiter = ring.cq().waiter(2);
+                let mut cqes = [Default::default(); 8];
+                let mut turns = 0;
+                loop {
+                    let count = waiter.wait_reap(&mut cqes, Some(LOST)).unwrap();
+                    let stops = cqes[..count].iter().filter(|cqe| cqe.user_data() == STOP);
+                    let stops = stops.count();
+                    turns += u64::from(count > stops);
+                    reaped.fetch_add((count - stops) as u64, Relaxed);
+                    if stops > 0 {
+                        // The other's, if both were taken.
+                        (1..stops).for_each(|_| ring.wake(STOP).unwrap());
+                        return turns;
+                    }
+                }
+            };
+            let reapers = [threads.spawn(reap), threads.spawn(reap)];
+            let sq = ring.sq();
+            for round in 1..=1_000 {
+                (0..at_a_time).for_each(|number| push_nop(&sq, number));
+                sq.submit().unwrap();
+                while reaped.load(Relaxed) < round * at_a_time {
+                    std::thread::yield_now();
+                }
+            }
+            ring.wake(STOP).unwrap();
+            ring.wake(STOP).unwrap();
+            reapers.map(|reaper| reaper.join().unwrap())
+        });
+        assert_eq!(reaped.into_inner(), 1_000 * at_a_time);
+        let least = parts.into_iter().min().unwrap();
+        assert!(helped.contains(&least), "{parts:?}");
+    }
+}
