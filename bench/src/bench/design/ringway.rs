@@ -1,0 +1,225 @@
+//! Ringway: one ring that threads share, and the ring of one thread.
+
+use std::os::fd::{AsRawFd, RawFd};
+
+use ringway::set::{Member, Set};
+use ringway::{Batch, Cq, Cqe, EnterError, Local, Order, Ring, Slot, Sq};
+
+use super::{CQ, Design, Port, REAP, SQ, Setup};
+use crate::op::Op;
+
+fn builder(setup: Setup) -> ringway::Builder<'static> {
+    let order = match setup.no_sqarray {
+        true => Order::Claim,
+        false => Order::Any,
+    };
+    Ring::builder(SQ).cq_entries(CQ).order(order)
+}
+
+#[inline(always)]
+fn fill<R>(mut batch: Batch<'_, R>, mut next: impl FnMut() -> (Op, u64)) {
+    for sqe in &mut batch {
+        let (op, user_data) = next();
+        op.prep(sqe, user_data);
+    }
+    batch.push();
+}
+
+#[inline(always)]
+fn fill_one<R>(mut slot: Slot<'_, R>, (op, user_data): (Op, u64)) {
+    op.prep(&mut slot, user_data);
+    slot.push();
+}
+
+/// A refusal to be tried again is no failure: what is pushed stays.
+#[inline(always)]
+fn check(entered: Result<(), EnterError>) {
+    match entered {
+        Ok(()) | Err(EnterError::Busy | EnterError::Interrupted) => {}
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[inline(always)]
+fn show(cqes: &[Cqe], seen: &mut impl FnMut(u64, i32)) -> usize {
+    for cqe in cqes {
+        seen(cqe.user_data(), cqe.res());
+    }
+    cqes.len()
+}
+
+/// One ring. Not INLINE: entering is a call that returns, as that of a library is.
+pub struct Shared<const INLINE: bool>(Ring);
+
+pub struct SharedPort<const INLINE: bool> {
+    ring: Ring,
+    sq: Sq,
+    cq: Cq,
+    cqes: [Cqe; REAP],
+}
+
+impl<const INLINE: bool> Design for Shared<INLINE> {
+    type Port<'d> = SharedPort<INLINE>;
+
+    fn new(_: u32, setup: Setup) -> Self {
+        Self(builder(setup).build().expect("io_uring"))
+    }
+
+    fn port(&self, _: u32) -> Self::Port<'_> {
+        SharedPort {
+            ring: self.0.clone(),
+            sq: self.0.sq(),
+            cq: self.0.cq(),
+            cqes: [Cqe::default(); REAP],
+        }
+    }
+}
+
+#[inline(never)]
+fn outlined(sq: &Sq) -> Result<(), EnterError> {
+    sq.submit()
+}
+
+impl<const INLINE: bool> Port for SharedPort<INLINE> {
+    #[inline(always)]
+    fn submit(
+        &mut self,
+        len: u32,
+        mut next: impl FnMut() -> (Op, u64),
+        _: &mut impl FnMut(u64, i32),
+    ) -> bool {
+        let room = match len {
+            1 => self.sq.pop().map(|slot| fill_one(slot, next())),
+            _ => self.sq.pop_batch(len).map(|batch| fill(batch, next)),
+        };
+        check(match INLINE {
+            true => self.sq.submit(),
+            false => outlined(&self.sq),
+        });
+        room.is_some()
+    }
+
+    #[inline(always)]
+    fn reap(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
+        let count = self.cq.reap_batch(&mut self.cqes);
+        show(&self.cqes[..count], seen)
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
+        let count = self.cq.wait_reap(&mut self.cqes, None).expect("a wait");
+        show(&self.cqes[..count], seen)
+    }
+
+    fn ring(&self) -> RawFd {
+        self.ring.fd().expect("a descriptor").as_raw_fd()
+    }
+}
+
+/// The ring of one thread.
+pub struct Own<const INLINE: bool>(Setup);
+
+pub struct OwnPort<R, const INLINE: bool> {
+    ring: R,
+    cqes: [Cqe; REAP],
+}
+
+impl<const INLINE: bool> Design for Own<INLINE> {
+    type Port<'d> = OwnPort<Local, INLINE>;
+
+    fn new(_: u32, setup: Setup) -> Self {
+        Self(setup)
+    }
+
+    fn port(&self, _: u32) -> Self::Port<'_> {
+        let ring = match self.0.defers {
+            true => builder(self.0).single_issuer().defer_taskrun().taskrun_flag(),
+            false => builder(self.0),
+        };
+        OwnPort {
+            ring: ring.build_local().expect("io_uring"),
+            cqes: [Cqe::default(); REAP],
+        }
+    }
+}
+
+/// A ring for each thread behind one handle.
+pub struct InSet<const INLINE: bool>(Set);
+
+impl<const INLINE: bool> Design for InSet<INLINE> {
+    type Port<'d> = OwnPort<Member, INLINE>;
+
+    fn new(_: u32, setup: Setup) -> Self {
+        let set = Set::builder(builder(setup));
+        let set = if setup.defers { set } else { set.exact() };
+        Self(set.build().expect("a set"))
+    }
+
+    fn port(&self, _: u32) -> Self::Port<'_> {
+        OwnPort {
+            ring: self.0.member().expect("io_uring"),
+            cqes: [Cqe::default(); REAP],
+        }
+    }
+}
+
+#[inline(never)]
+fn outlined_local(ring: &Local) -> Result<(), EnterError> {
+    ring.submit()
+}
+
+/// A local ring, by itself or of a set.
+pub trait Owned {
+    fn local(&self) -> &Local;
+}
+
+impl Owned for Local {
+    #[inline(always)]
+    fn local(&self) -> &Local {
+        self
+    }
+}
+
+impl Owned for Member {
+    #[inline(always)]
+    fn local(&self) -> &Local {
+        self
+    }
+}
+
+impl<R: Owned, const INLINE: bool> Port for OwnPort<R, INLINE> {
+    #[inline(always)]
+    fn submit(
+        &mut self,
+        len: u32,
+        mut next: impl FnMut() -> (Op, u64),
+        _: &mut impl FnMut(u64, i32),
+    ) -> bool {
+        let ring = self.ring.local();
+        let room = match len {
+            1 => ring.pop().map(|slot| fill_one(slot, next())),
+            _ => ring.pop_batch(len).map(|batch| fill(batch, next)),
+        };
+        check(match INLINE {
+            true => ring.submit(),
+            false => outlined_local(ring),
+        });
+        room.is_some()
+    }
+
+    #[inline(always)]
+    fn reap(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
+        let count = self.ring.local().reap_batch(&mut self.cqes);
+        show(&self.cqes[..count], seen)
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
+        let count = self.ring.local().wait_reap(&mut self.cqes, None);
+        show(&self.cqes[..count.expect("a wait")], seen)
+    }
+
+    fn ring(&self) -> RawFd {
+        self.ring.local().fd().expect("a descriptor").as_raw_fd()
+    }
+}
