@@ -4,15 +4,10 @@
     reason = "the peers' and the bench's own; no model runs them"
 )]
 
-mod design;
-mod enter;
-mod load;
-mod machine;
-mod op;
-
 use std::time::Duration;
-use design::{*, locked::*};
-use load::*;
+use bench::design::{locked::*, *};
+use bench::load::*;
+use bench::machine;
 
 type W = fn(Run) -> Window;
 fn main() {

@@ -1,0 +1,12 @@
+//! Ringway and what its users would pick instead, side by side.
+#![allow(missing_docs, reason = "its own programs are all that uses it")]
+#![allow(
+    clippy::disallowed_types,
+    reason = "the peers' and the bench's own; no model runs them"
+)]
+
+pub mod design;
+pub mod enter;
+pub mod load;
+pub mod machine;
+pub mod op;
