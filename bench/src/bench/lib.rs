@@ -5,8 +5,15 @@
     reason = "the peers' and the bench's own; no model runs them"
 )]
 
+pub mod cells;
 pub mod design;
 pub mod enter;
+pub mod goals;
 pub mod load;
 pub mod machine;
 pub mod op;
+pub mod peers;
+pub mod plot;
+pub mod report;
+pub mod rounds;
+pub mod stats;

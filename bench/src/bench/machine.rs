@@ -1,6 +1,7 @@
 //! The machine: where threads run, how far its CPUs are apart, what else it does.
 
 use std::fs;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +21,20 @@ pub fn pin(cpu: u32) {
         libc::CPU_SET((cpu % cpus()) as usize, &mut set);
         libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
     }
+}
+
+/// Runs before all else on this machine, if the caller may: in a scheduling group of its own,
+/// with the highest weight. Says whether that holds.
+///
+/// A group comes with a session, which a terminal's interrupt does not reach: the process
+/// goes with its parent instead.
+pub fn go_first() -> bool {
+    // SAFETY: neither takes a pointer.
+    let is_alone = unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+        libc::setsid() > 0
+    };
+    is_alone && fs::write("/proc/self/autogroup", "-20").is_ok()
 }
 
 /// The round trip of one cache line between the first two CPUs.
@@ -83,4 +98,97 @@ fn waited() -> u64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let number = text.split_whitespace().nth(1);
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// What a report says of the machine.
+pub struct Facts {
+    lines: Vec<String>,
+}
+
+impl Facts {
+    pub fn now(goes_first: bool) -> Self {
+        let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let field = |name: &str| {
+            let line = cpu.lines().find(|line| line.starts_with(name));
+            let value = line.and_then(|line| line.split(':').nth(1));
+            value.unwrap_or("unknown").trim().to_string()
+        };
+        let lines = vec![
+            format!(
+                "date: {}, at commit {}",
+                said("date", &["-u", "+%F"]),
+                commit()
+            ),
+            format!(
+                "CPU: {}, family {}, model {}, {} online",
+                field("model name"),
+                field("cpu family"),
+                field("model\t"),
+                cpus()
+            ),
+            format!("kernel: {}", said("uname", &["-srvm"])),
+            format!("Rust: {}", env!("RUSTC")),
+            format!(
+                "peers: io-uring {}, parking_lot {}, crossbeam-queue {}, liburing {}",
+                locked("io-uring"),
+                locked("parking_lot"),
+                locked("crossbeam-queue"),
+                env!("LIBURING")
+            ),
+            format!(
+                "scheduled {}; load before: {}",
+                match goes_first {
+                    true => "in a group of its own at nice -20",
+                    false => "as everything else",
+                },
+                load()
+            ),
+        ];
+        Self { lines }
+    }
+
+    pub fn until_now(mut self) -> Self {
+        self.lines.push(format!("load after: {}", load()));
+        self
+    }
+
+    pub fn list(&self) -> String {
+        let lines = self.lines.iter().map(|line| format!("- {line}\n"));
+        lines.collect()
+    }
+}
+
+/// The average numbers of threads that ran or were ready.
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let numbers: Vec<&str> = text.split_whitespace().take(3).collect();
+    numbers.join(" ")
+}
+
+fn commit() -> String {
+    let changed = said("git", &["status", "--porcelain", "--untracked-files=no"]);
+    let commit = said("git", &["rev-parse", "--short", "HEAD"]);
+    match (&commit[..], changed.is_empty()) {
+        ("", _) => "unknown".into(),
+        (_, true) => commit,
+        (_, false) => format!("{commit} with changes"),
+    }
+}
+
+fn said(program: &str, words: &[&str]) -> String {
+    let out = Command::new(program).args(words).output();
+    let text = out.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
+    text.unwrap_or_default().trim().to_string()
+}
+
+/// The version of a dependency.
+fn locked(name: &str) -> &'static str {
+    let lock = include_str!("../../../Cargo.lock");
+    let entry = lock
+        .split("[[package]]")
+        .find(|entry| entry.contains(&format!("name = \"{name}\"\n")));
+    let version = entry.and_then(|entry| entry.split("version = \"").nth(1));
+    version
+        .and_then(|rest| rest.split('"').next())
+        .unwrap_or("unknown")
 }

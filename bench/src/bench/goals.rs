@@ -1,0 +1,358 @@
+//! What Ringway is to reach, and whether it does.
+
+use crate::cells::{Cell, Workload};
+use crate::peers::{Family, Peer};
+use crate::rounds::{P99, Results, VALUE};
+use crate::stats::{Distance, Spread};
+
+/// What is held against what.
+#[derive(Clone, Copy, Debug)]
+pub enum Against {
+    Peer(&'static str),
+    /// The best of a family in the same cell.
+    Best(Family),
+    /// What the kernel takes from one thread that submits alone, in batches of this size.
+    OneSubmitter,
+    /// The median of the call, in nanoseconds.
+    Median,
+    /// The 99th percentile of the call, in nanoseconds.
+    P99,
+}
+
+impl Against {
+    /// Whether more is worse.
+    fn is_limit(self) -> bool {
+        matches!(self, Self::Median | Self::P99)
+    }
+}
+
+/// For a size: the number when the CPUs are near, and when they are far.
+type Bound = (u32, Option<f64>, Option<f64>);
+
+/// One line of what was promised.
+pub struct Goal {
+    pub group: &'static str,
+    pub workloads: &'static [Workload],
+    pub threads: &'static [u32],
+    pub ours: &'static str,
+    pub against: Against,
+    pub bounds: &'static [Bound],
+}
+
+/// How a goal came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Met,
+    /// Not met, by less than two runs of the same differ.
+    Noise,
+    NotMet,
+}
+
+impl Verdict {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Met => "met",
+            Self::Noise => "not met, within the control's noise",
+            Self::NotMet => "not met",
+        }
+    }
+
+    fn of(value: f64, bound: f64, is_limit: bool, noise: f64) -> Self {
+        let is_met = |slack: f64| match is_limit {
+            true => value <= bound * (1.0 + slack),
+            false => value >= bound * (1.0 - slack),
+        };
+        match (is_met(0.0), is_met(noise)) {
+            (true, _) => Self::Met,
+            (false, true) => Self::Noise,
+            (false, false) => Self::NotMet,
+        }
+    }
+}
+
+/// A goal in one cell at one distance.
+pub struct Outcome {
+    pub goal: &'static Goal,
+    pub cell: Cell,
+    pub distance: Distance,
+    /// Whose bound it is: where the CPUs are neither near nor far, both are held against.
+    pub of: Distance,
+    pub other: &'static str,
+    pub measured: Spread,
+    pub bound: f64,
+    pub verdict: Verdict,
+}
+
+const SAME: &[Bound] = &[
+    (1, Some(1.0), Some(1.0)),
+    (8, Some(1.0), Some(1.0)),
+    (32, Some(1.0), Some(1.0)),
+    (128, Some(1.0), Some(1.0)),
+];
+const RAW: &[Bound] = &[
+    (1, Some(0.97), Some(0.97)),
+    (8, Some(1.0), Some(1.0)),
+    (32, Some(1.0), Some(1.0)),
+    (128, Some(1.0), Some(1.0)),
+];
+
+const NOPS: &[Workload] = &[Workload::NopOpen, Workload::NopClosed];
+const OPEN: &[Workload] = &[Workload::NopOpen];
+const CLOSED: &[Workload] = &[Workload::NopClosed];
+
+const fn goal(
+    group: &'static str,
+    (workloads, threads): (&'static [Workload], &'static [u32]),
+    ours: &'static str,
+    against: Against,
+    bounds: &'static [Bound],
+) -> Goal {
+    Goal {
+        group,
+        workloads,
+        threads,
+        ours,
+        against,
+        bounds,
+    }
+}
+
+const ONE: &str = "one thread";
+const SHARED: &str = "one shared ring, open loop";
+const CALLED: &str = "one shared ring, closed loop";
+const SET: &str = "the set";
+
+/// All of them. Each names a peer with the same flags, which enters the kernel the same way.
+pub static GOALS: &[Goal] = &[
+    goal(ONE, (NOPS, &[1]), "local", Against::Peer("raw"), RAW),
+    goal(
+        ONE,
+        (NOPS, &[1]),
+        "local-defer",
+        Against::Peer("raw-defer"),
+        RAW,
+    ),
+    goal(ONE, (NOPS, &[1]), "claim", Against::Peer("raw"), RAW),
+    goal(ONE, (NOPS, &[1]), "any", Against::Peer("raw-array"), RAW),
+    goal(
+        ONE,
+        (NOPS, &[1]),
+        "local",
+        Against::Peer("crate-inline"),
+        SAME,
+    ),
+    goal(
+        ONE,
+        (NOPS, &[1]),
+        "local-call",
+        Against::Peer("crate"),
+        SAME,
+    ),
+    goal(
+        ONE,
+        (NOPS, &[1]),
+        "local-call-array",
+        Against::Peer("crate-array"),
+        SAME,
+    ),
+    goal(
+        ONE,
+        (NOPS, &[1]),
+        "local-defer",
+        Against::Peer("crate-defer"),
+        SAME,
+    ),
+    goal(
+        ONE,
+        (NOPS, &[1]),
+        "local-call-array",
+        Against::Peer("liburing"),
+        SAME,
+    ),
+    goal(
+        SHARED,
+        (OPEN, &[2, 4]),
+        "claim",
+        Against::Best(Family::Mutex),
+        &[
+            (1, Some(3.5), Some(7.0)),
+            (8, Some(1.9), Some(3.0)),
+            (32, Some(1.7), Some(2.0)),
+            (128, Some(1.5), Some(1.4)),
+        ],
+    ),
+    goal(
+        SHARED,
+        (OPEN, &[2, 4]),
+        "claim",
+        Against::Best(Family::Combining),
+        SAME,
+    ),
+    goal(
+        SHARED,
+        (OPEN, &[2, 4]),
+        "claim",
+        Against::OneSubmitter,
+        &[(32, Some(0.95), None), (128, Some(0.95), None)],
+    ),
+    goal(
+        CALLED,
+        (CLOSED, &[2, 4]),
+        "claim",
+        Against::Best(Family::Mutex),
+        &[
+            (1, Some(1.0), None),
+            (8, Some(1.2), Some(1.2)),
+            (32, Some(1.2), Some(1.2)),
+            (128, Some(1.2), Some(1.2)),
+        ],
+    ),
+    goal(
+        CALLED,
+        (CLOSED, &[2, 4]),
+        "claim",
+        Against::Best(Family::Combining),
+        &[
+            (1, None, Some(1.1)),
+            (8, None, Some(1.1)),
+            (32, None, Some(1.1)),
+            (128, None, Some(1.1)),
+        ],
+    ),
+    goal(
+        SET,
+        (NOPS, &[1, 2, 4]),
+        "set",
+        Against::Peer("crate-inline"),
+        SAME,
+    ),
+    goal(
+        SET,
+        (NOPS, &[1, 2, 4]),
+        "set-call",
+        Against::Peer("crate"),
+        SAME,
+    ),
+    goal(
+        SET,
+        (NOPS, &[1, 2, 4]),
+        "set-defer",
+        Against::Peer("crate-defer"),
+        SAME,
+    ),
+    goal(
+        SET,
+        (OPEN, &[2, 4]),
+        "set",
+        Against::Best(Family::Mutex),
+        &[
+            (1, None, Some(6.0)),
+            (8, None, Some(4.5)),
+            (32, None, Some(4.0)),
+            (128, None, Some(3.0)),
+        ],
+    ),
+];
+
+impl Goal {
+    /// What the results say of it, where it was measured.
+    fn outcomes(&'static self, results: &Results, peers: &[Peer]) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for &workload in self.workloads {
+            for &threads in self.threads {
+                for &(size, near, far) in self.bounds {
+                    let cell = Cell::new(workload, threads, size);
+                    for distance in distances(results, threads) {
+                        let Some((other, measured)) = self.measured(results, peers, cell, distance)
+                        else {
+                            continue;
+                        };
+                        let noise = noise(results, peers, cell, distance);
+                        for (of, bound) in bounds(threads, distance, near, far) {
+                            let verdict =
+                                Verdict::of(measured.median, bound, self.against.is_limit(), noise);
+                            outcomes.push(Outcome {
+                                goal: self,
+                                cell,
+                                distance,
+                                of,
+                                other,
+                                measured,
+                                bound,
+                                verdict,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// Against whom, and with what outcome.
+    pub fn measured(
+        &self,
+        results: &Results,
+        peers: &[Peer],
+        cell: Cell,
+        distance: Distance,
+    ) -> Option<(&'static str, Spread)> {
+        let ours = (cell, self.ours);
+        let ratio =
+            |other: (Cell, &'static str)| Some((other.1, results.ratio(ours, other, distance)?));
+        match self.against {
+            Against::Peer(name) => ratio((cell, name)),
+            Against::Best(family) => ratio((cell, results.best(peers, family, cell, distance)?)),
+            Against::OneSubmitter => ratio((Cell::new(cell.workload, 1, cell.batch), "raw")),
+            Against::Median => Some(("ns", results.spread(ours, distance, VALUE)?)),
+            Against::P99 => Some(("ns", results.spread(ours, distance, P99)?)),
+        }
+    }
+}
+
+/// One thread knows no distance: any stands for all.
+fn distances(results: &Results, threads: u32) -> Vec<Distance> {
+    match threads {
+        1 => vec![Distance::Near],
+        _ => results.distances(),
+    }
+}
+
+/// The bounds that hold at a distance, each once.
+fn bounds(
+    threads: u32,
+    distance: Distance,
+    near: Option<f64>,
+    far: Option<f64>,
+) -> Vec<(Distance, f64)> {
+    let (near, far) = (
+        near.map(|b| (Distance::Near, b)),
+        far.map(|b| (Distance::Far, b)),
+    );
+    let both = match (threads, distance) {
+        (1, _) | (_, Distance::Near) => [near, None],
+        (_, Distance::Far) => [None, far],
+        (_, Distance::Middle) => [
+            near,
+            far.filter(|far| near.is_none_or(|near| near.1 != far.1)),
+        ],
+    };
+    both.into_iter().flatten().collect()
+}
+
+/// How far the controls of the cell are from 1.
+pub fn noise(results: &Results, peers: &[Peer], cell: Cell, distance: Distance) -> f64 {
+    let controls = peers.iter().filter(|peer| peer.family == Family::Control);
+    let off = controls.filter_map(|control| {
+        let of = control.name.strip_suffix(" again")?;
+        let of = peers.iter().find(|peer| peer.name == of)?;
+        let ratio = results.ratio((cell, control.name), (cell, of.name), distance)?;
+        Some((ratio.median - 1.0).abs())
+    });
+    off.fold(0.0, f64::max)
+}
+
+pub fn outcomes(results: &Results, peers: &[Peer]) -> Vec<Outcome> {
+    let all = GOALS.iter().map(|goal| goal.outcomes(results, peers));
+    all.flatten().collect()
+}

@@ -1,0 +1,466 @@
+//! What came out, in Markdown.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+
+use crate::cells::{Cell, Unit, Workload};
+use crate::goals::{self, Against, Outcome, Verdict};
+use crate::machine::Facts;
+use crate::peers::{Family, Peer};
+use crate::plot::{self, Plot};
+use crate::rounds::{MAX, P99, Results, VALUE, Value};
+use crate::stats::{Distance, FAR, NEAR, Spread};
+
+/// All that a report is made of.
+pub struct Report<'r> {
+    pub results: &'r Results,
+    pub peers: &'r [Peer],
+    pub cells: &'r [Cell],
+    /// What is not there, and why.
+    pub skipped: &'r [String],
+    pub facts: &'r Facts,
+}
+
+/// For a name of the line: what is held against what.
+type Ratio = (&'static str, Workload, u32, &'static str, Against);
+
+const LINE: &[Ratio] = &[
+    (
+        "1T local/raw",
+        Workload::NopOpen,
+        1,
+        "local",
+        Against::Peer("raw"),
+    ),
+    (
+        "1T call local/crate",
+        Workload::NopOpen,
+        1,
+        "local-call",
+        Against::Peer("crate"),
+    ),
+    (
+        "2T open claim/mutex",
+        Workload::NopOpen,
+        2,
+        "claim",
+        Against::Best(Family::Mutex),
+    ),
+    (
+        "/combining",
+        Workload::NopOpen,
+        2,
+        "claim",
+        Against::Best(Family::Combining),
+    ),
+    (
+        "/one submitter",
+        Workload::NopOpen,
+        2,
+        "claim",
+        Against::OneSubmitter,
+    ),
+    (
+        "2T closed claim/mutex",
+        Workload::NopClosed,
+        2,
+        "claim",
+        Against::Best(Family::Mutex),
+    ),
+    (
+        "/combining",
+        Workload::NopClosed,
+        2,
+        "claim",
+        Against::Best(Family::Combining),
+    ),
+    (
+        "2T open set/ring per thread",
+        Workload::NopOpen,
+        2,
+        "set",
+        Against::Peer("crate-inline"),
+    ),
+    (
+        "A/A",
+        Workload::NopOpen,
+        2,
+        "claim again",
+        Against::Peer("claim"),
+    ),
+];
+
+impl Report<'_> {
+    /// The ratios on one line.
+    pub fn line(&self) -> String {
+        let Some(distance) = self.distances().into_iter().max_by_key(|&d| self.rounds(d)) else {
+            return "ratios: none, too few rounds at one distance".into();
+        };
+        let mut line = format!(
+            "ratios (line {}, {} rounds; batch",
+            self.lines(distance),
+            self.rounds(distance)
+        );
+        let batches = BTreeSet::from_iter(self.cells.iter().map(|cell| cell.batch));
+        for batch in batches {
+            let _ = write!(line, " {batch}");
+        }
+        line += ")";
+        for &(name, workload, threads, ours, against) in LINE {
+            let goal = goals::Goal {
+                group: "",
+                workloads: &[],
+                threads: &[],
+                ours,
+                against,
+                bounds: &[],
+            };
+            let of = self
+                .cells
+                .iter()
+                .filter(|cell| (cell.workload, cell.threads) == (workload, threads));
+            let numbers = of.map(|&cell| {
+                let measured = goal.measured(self.results, self.peers, cell, distance);
+                measured.map_or(" -".into(), |(_, ratio)| format!(" {:.2}", ratio.median))
+            });
+            let numbers = numbers.collect::<String>();
+            if !numbers.is_empty() {
+                let sign = if name.starts_with('/') { "," } else { " |" };
+                let _ = write!(line, "{sign} {name}{numbers}");
+            }
+        }
+        line
+    }
+
+    fn distances(&self) -> Vec<Distance> {
+        self.results.distances()
+    }
+
+    fn rounds(&self, distance: Distance) -> usize {
+        self.results.rounds(distance)
+    }
+
+    /// The cache line's round trips of the rounds at a distance.
+    fn lines(&self, distance: Distance) -> String {
+        let lines = self
+            .results
+            .lines
+            .iter()
+            .filter(|&&line| Distance::of(line) == distance);
+        let spread = Spread::of(lines.map(|line| line.as_nanos() as f64).collect());
+        spread.map_or("-".into(), |s| {
+            format!(
+                "{:.0} ns [{:.0} to {:.0}], {}",
+                s.median,
+                s.min,
+                s.max,
+                distance.name()
+            )
+        })
+    }
+
+    /// A table for each workload, number of threads and distance.
+    pub fn tables(&self) -> String {
+        let mut text = String::new();
+        for workload in Workload::ALL {
+            let cells = self.cells.iter().filter(|cell| cell.workload == workload);
+            let threads = BTreeSet::from_iter(cells.map(|cell| cell.threads));
+            if threads.is_empty() {
+                continue;
+            }
+            let _ = writeln!(text, "### {}\n\n{}.\n", workload.name(), workload.about());
+            for threads in threads {
+                let distances = match threads {
+                    1 => vec![Distance::Near],
+                    _ => self.distances(),
+                };
+                for distance in distances {
+                    self.table(&mut text, workload, threads, distance);
+                }
+            }
+        }
+        text
+    }
+
+    fn table(&self, text: &mut String, workload: Workload, threads: u32, distance: Distance) {
+        let is_it = |cell: &&Cell| (cell.workload, cell.threads) == (workload, threads);
+        let cells: Vec<Cell> = self.cells.iter().filter(is_it).copied().collect();
+        let _ = match threads {
+            1 => write!(text, "1 thread"),
+            _ => write!(text, "{threads} threads, CPUs {}", distance.name()),
+        };
+        let unit = match workload.unit() {
+            Unit::Rate => "million operations a second",
+            Unit::Latency => "nanoseconds: p50, p99, longest",
+        };
+        let _ = writeln!(text, "; {unit}, median of the rounds [least to most]:\n");
+        let mut head = String::from("| peer |");
+        let mut rule = String::from("|---|");
+        for cell in &cells {
+            let _ = write!(head, " {} {} |", workload.each(), cell.batch);
+            rule += "---|";
+        }
+        let _ = writeln!(text, "{head}\n{rule}");
+        for family in Family::ALL {
+            for peer in self.peers.iter().filter(|peer| peer.family == family) {
+                if cells.iter().any(|&cell| peer.runs(cell)) {
+                    let numbers = cells.iter().map(|&cell| self.number(cell, peer, distance));
+                    let numbers = numbers.collect::<Vec<_>>().join(" | ");
+                    let _ = writeln!(text, "| {} | {numbers} |", peer.name);
+                }
+            }
+        }
+        text.push('\n');
+    }
+
+    fn number(&self, cell: Cell, peer: &Peer, distance: Distance) -> String {
+        let of = |value: Value| self.results.spread((cell, peer.name), distance, value);
+        match (cell.workload.unit(), of(VALUE)) {
+            (_, None) => "-".into(),
+            (Unit::Rate, Some(rate)) => {
+                let digits = if rate.median < 1.0 { 3 } else { 2 };
+                format!(
+                    "{:.digits$} [{:.digits$} to {:.digits$}]",
+                    rate.median, rate.min, rate.max
+                )
+            }
+            (Unit::Latency, Some(p50)) => {
+                let other = |value| of(value).map_or("-".into(), |s| format!("{:.0}", s.median));
+                format!("{:.0}, {}, {}", p50.median, other(P99), other(MAX))
+            }
+        }
+    }
+
+    /// Each goal in each cell.
+    fn goals(&self, outcomes: &[Outcome]) -> String {
+        let mut text = String::from(
+            "| goal | workload | threads | size | CPUs | measured | rounds | goal | |\n\
+             |---|---|---|---|---|---|---|---|---|\n",
+        );
+        for outcome in outcomes {
+            let Outcome {
+                goal,
+                cell,
+                distance,
+                of,
+                other,
+                measured,
+                bound,
+                verdict,
+            } = outcome;
+            let against = match goal.against {
+                Against::Peer(_) => other.to_string(),
+                Against::Best(family) => format!("best {} ({other})", family.name()),
+                Against::OneSubmitter => "raw of one thread".into(),
+                Against::Median => "p50, ns".into(),
+                Against::P99 => "p99, ns".into(),
+            };
+            let distance = match (cell.threads, distance == of) {
+                (1, _) => "".into(),
+                (_, true) => distance.name().into(),
+                (_, false) => format!("{}, goal of {}", distance.name(), of.name()),
+            };
+            let _ = writeln!(
+                text,
+                "| {}: {} / {against} | {} | {} | {} | {distance} | {:.2} [{:.2} to {:.2}] | {} | {bound:.2} | {} |",
+                goal.group,
+                goal.ours,
+                cell.workload.name(),
+                cell.threads,
+                cell.batch,
+                measured.median,
+                measured.min,
+                measured.max,
+                measured.count,
+                verdict.name(),
+            );
+        }
+        text
+    }
+
+    /// How the controls came out: the ratio of two runs of the same.
+    fn control(&self) -> String {
+        let mut text = String::from(
+            "| workload | threads | CPUs | largest distance from 1 of a cell's median ratio |\n|---|---|---|---|\n",
+        );
+        for workload in Workload::ALL {
+            for threads in [1, 2, 4] {
+                for distance in self.distances() {
+                    let cells = self.cells.iter();
+                    let cells = cells.filter(|c| (c.workload, c.threads) == (workload, threads));
+                    let off = cells.map(|&c| goals::noise(self.results, self.peers, c, distance));
+                    let Some(off) = off.reduce(f64::max) else {
+                        continue;
+                    };
+                    let _ = writeln!(
+                        text,
+                        "| {} | {threads} | {} | {:.1} % |",
+                        workload.name(),
+                        distance.name(),
+                        100.0 * off
+                    );
+                }
+            }
+        }
+        text
+    }
+
+    /// The file, without the plots.
+    pub fn markdown(&self, plots: &[Plot]) -> String {
+        let outcomes = goals::outcomes(self.results, self.peers);
+        let count = |verdict| outcomes.iter().filter(|o| o.verdict == verdict).count();
+        let mut text = String::from("# Ringway and what its users would pick instead\n\n");
+        let _ = writeln!(
+            text,
+            "Written by `cargo xtask bench`; what is not a number is in `bench/src`.\n\n{}\n",
+            self.line()
+        );
+        text += "## The machine\n\n";
+        text += &self.facts.list();
+        for distance in Distance::ALL {
+            let rounds = self.rounds(distance);
+            if rounds > 0 {
+                let _ = writeln!(
+                    text,
+                    "- cache line's round trip in {rounds} rounds: {}",
+                    self.lines(distance)
+                );
+            }
+        }
+        text += &format!(
+            include_str!("method.md"),
+            near = NEAR.as_nanos(),
+            far = FAR.as_nanos()
+        );
+        let _ = writeln!(
+            text,
+            "\n{} windows in {} rounds; {} dropped because the machine did something else; {} wrong.\n",
+            self.results.records.len(),
+            self.results.lines.len(),
+            self.results.dropped(),
+            self.results.wrong().count()
+        );
+        for (record, wrong) in self.results.wrong() {
+            let (cell, peer) = (record.cell, record.peer);
+            let _ = writeln!(
+                text,
+                "- WRONG: {peer}, {}, {} threads, {} {}: {wrong}",
+                cell.workload.name(),
+                cell.threads,
+                cell.workload.each(),
+                cell.batch
+            );
+        }
+        let _ = writeln!(text, "## The control\n\n{}", self.control());
+        let _ = writeln!(
+            text,
+            "## The goals\n\n{} met; {} not met by less than the control differs; {} not met. Ratios are medians of \
+             the rounds' ratios. Where the CPUs are neither near nor far, the goals of both are held against what \
+             was measured.\n\n{}",
+            count(Verdict::Met),
+            count(Verdict::Noise),
+            count(Verdict::NotMet),
+            self.goals(&outcomes)
+        );
+        text += "## What was measured\n\n";
+        for plot in plots {
+            let _ = writeln!(text, "![{}]({})\n", plot.title, plot.file);
+        }
+        text += &self.tables();
+        text += "## The peers\n\n| peer | what it is | kind | setup flags |\n|---|---|---|---|\n";
+        for peer in self.peers {
+            let (family, flags) = (peer.family.name(), peer.setup.flags());
+            let _ = writeln!(
+                text,
+                "| {} | {} | {family} | {flags} |",
+                peer.name, peer.about
+            );
+        }
+        text += "\n## Skipped\n\n";
+        match self.skipped {
+            [] => text += "Nothing.\n",
+            all => all.iter().for_each(|line| text += &format!("- {line}\n")),
+        }
+        text
+    }
+
+    /// Lines over the size, of peers that stand for their families.
+    pub fn plots(&self) -> Vec<Plot> {
+        let mut plots = Vec::new();
+        let Some(distance) = self.distances().into_iter().max_by_key(|&d| self.rounds(d)) else {
+            return plots;
+        };
+        for workload in Workload::ALL {
+            for threads in [1, 2] {
+                let cells = self.cells.iter();
+                let cells = cells.filter(|c| (c.workload, c.threads) == (workload, threads));
+                let cells: Vec<Cell> = cells.copied().collect();
+                if cells.len() < 2 {
+                    continue;
+                }
+                let mut plot = Plot {
+                    file: format!("{}-{threads}.svg", workload.name()),
+                    title: match threads {
+                        1 => format!("{}, 1 thread", workload.name()),
+                        _ => format!(
+                            "{}, {threads} threads, CPUs {}",
+                            workload.name(),
+                            distance.name()
+                        ),
+                    },
+                    x: workload.each().into(),
+                    y: match workload.unit() {
+                        Unit::Rate => "million operations a second".into(),
+                        Unit::Latency => "ns, median".into(),
+                    },
+                    sizes: cells.iter().map(|cell| cell.batch).collect(),
+                    lines: Vec::new(),
+                };
+                self.fill(&mut plot, &cells, distance);
+                plots.push(plot);
+            }
+        }
+        plots
+    }
+
+    fn fill(&self, plot: &mut Plot, cells: &[Cell], distance: Distance) {
+        let median = |cell, name| {
+            let spread = self.results.spread((cell, name), distance, VALUE);
+            spread.map(|spread| spread.median)
+        };
+        let best = |family| {
+            let of = |&cell| {
+                let name = self.results.best(self.peers, family, cell, distance)?;
+                median(cell, name)
+            };
+            cells.iter().map(of).collect()
+        };
+        let of = |name| cells.iter().map(|&cell| median(cell, name)).collect();
+        let mut add = |name: &str, values: Vec<Option<f64>>| {
+            if values.iter().any(Option::is_some) {
+                plot.lines.push((name.into(), values));
+            }
+        };
+        add("raw loop per thread", of("raw"));
+        add("io-uring crate, ring per thread", of("crate-inline"));
+        add("best ordinary mutex", best(Family::Mutex));
+        add("best combining mutex", best(Family::Combining));
+        add("worker and queue", best(Family::Worker));
+        add("ringway, one shared ring", of("claim"));
+        add("ringway, local or set", of("set"));
+    }
+
+    /// Writes the file, the plots beside it, and the README's part.
+    pub fn write(&self, file: &Path) -> Result<(), String> {
+        let plots = self.plots();
+        let folder = file.parent().unwrap_or(Path::new("."));
+        for plot in &plots {
+            plot::draw(plot, folder)?;
+        }
+        let write = |path: &Path, text: &str| {
+            std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        write(file, &self.markdown(&plots))
+    }
+}
