@@ -1,6 +1,7 @@
 //! The ways to use a ring, or several, from several threads.
 
 pub mod combining;
+pub mod liburing;
 pub mod locked;
 pub mod per_thread;
 pub mod queued;
@@ -42,6 +43,9 @@ pub trait Design: Sync + Sized {
 
     /// Whether `serve` wants a thread.
     const SERVES: bool = false;
+
+    /// Whether any thread reaps what any thread has pushed.
+    const SHARED: bool = true;
 }
 
 /// A thread's part.

@@ -31,6 +31,8 @@ pub struct CratePort<const INLINE: bool> {
 impl<const INLINE: bool> Design for PerThread<INLINE> {
     type Port<'d> = CratePort<INLINE>;
 
+    const SHARED: bool = false;
+
     fn new(_: u32, setup: Setup) -> Self {
         Self(setup)
     }

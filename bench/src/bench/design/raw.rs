@@ -11,9 +11,13 @@ use crate::op::Op;
 
 const CQSIZE: u32 = 1 << 3;
 const SUBMIT_ALL: u32 = 1 << 7;
+const TASKRUN_FLAG: u32 = 1 << 9;
 const SINGLE_ISSUER: u32 = 1 << 12;
 const DEFER_TASKRUN: u32 = 1 << 13;
 const NO_SQARRAY: u32 = 1 << 16;
+/// In the SQ's flags.
+const CQ_OVERFLOW: u32 = 1 << 1;
+const TASKRUN: u32 = 1 << 2;
 const SINGLE_MMAP: u32 = 1;
 const OFF_SQES: i64 = 0x1000_0000;
 
@@ -33,7 +37,8 @@ struct Params {
 }
 
 /// `struct io_sqring_offsets` and `struct io_cqring_offsets`, whose first four and last
-/// fields mean the same; the seventh is the array, the sixth the CQEs.
+/// fields mean the same; the fifth is the SQ's flags, the sixth the CQEs, the seventh the
+/// array.
 #[repr(C)]
 #[derive(Default)]
 struct Offsets {
@@ -92,7 +97,7 @@ impl RawRing {
             params.flags |= NO_SQARRAY;
         }
         if setup.defers {
-            params.flags |= SINGLE_ISSUER | DEFER_TASKRUN;
+            params.flags |= SINGLE_ISSUER | DEFER_TASKRUN | TASKRUN_FLAG;
         }
         // SAFETY: the kernel reads and writes one struct.
         let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, SQ, &raw mut params) };
@@ -136,6 +141,7 @@ pub struct RawPort<'r, const INLINE: bool> {
     ring: RawFd,
     sq_tail: &'r AtomicU32,
     sq_head: &'r AtomicU32,
+    sq_flags: &'r AtomicU32,
     cq_head: &'r AtomicU32,
     cq_tail: &'r AtomicU32,
     sqes: NonNull<[u64; 8]>,
@@ -151,6 +157,7 @@ impl<'r, const INLINE: bool> RawPort<'r, INLINE> {
             ring: ring.fd.as_raw_fd(),
             sq_tail: ring.word(sq.tail),
             sq_head: ring.word(sq.head),
+            sq_flags: ring.word(sq.fifth),
             cq_head: ring.word(cq.head),
             cq_tail: ring.word(cq.tail),
             sqes: ring.sqes.0.cast(),
@@ -197,6 +204,10 @@ impl<const INLINE: bool> Port for RawPort<'_, INLINE> {
             self.head = self.head.wrapping_add(1);
         }
         self.cq_head.store(self.head, Release);
+        // What is deferred to this thread, or did not fit.
+        if count == 0 && self.sq_flags.load(Relaxed) & (TASKRUN | CQ_OVERFLOW) != 0 {
+            enter::<INLINE>(self.ring, 0, 0, GETEVENTS);
+        }
         count as usize
     }
 
@@ -216,6 +227,8 @@ pub struct Raw<const INLINE: bool>(Setup, Vec<OnceLock<RawRing>>);
 
 impl<const INLINE: bool> Design for Raw<INLINE> {
     type Port<'d> = RawPort<'d, INLINE>;
+
+    const SHARED: bool = false;
 
     fn new(threads: u32, setup: Setup) -> Self {
         Self(setup, (0..threads).map(|_| OnceLock::new()).collect())

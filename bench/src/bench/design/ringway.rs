@@ -8,7 +8,7 @@ use ringway::{Batch, Cq, Cqe, EnterError, Local, Order, Ring, Slot, Sq};
 use super::{CQ, Design, Port, REAP, SQ, Setup};
 use crate::op::Op;
 
-fn builder(setup: Setup) -> ringway::Builder<'static> {
+pub fn builder(setup: Setup) -> ringway::Builder<'static> {
     let order = match setup.no_sqarray {
         true => Order::Claim,
         false => Order::Any,
@@ -127,6 +127,8 @@ pub struct OwnPort<R, const INLINE: bool> {
 impl<const INLINE: bool> Design for Own<INLINE> {
     type Port<'d> = OwnPort<Local, INLINE>;
 
+    const SHARED: bool = false;
+
     fn new(_: u32, setup: Setup) -> Self {
         Self(setup)
     }
@@ -148,6 +150,8 @@ pub struct InSet<const INLINE: bool>(Set);
 
 impl<const INLINE: bool> Design for InSet<INLINE> {
     type Port<'d> = OwnPort<Member, INLINE>;
+
+    const SHARED: bool = false;
 
     fn new(_: u32, setup: Setup) -> Self {
         let set = Set::builder(builder(setup));

@@ -1,6 +1,13 @@
 //! What the designs are made to do. Each window is verified.
 
+pub mod clock;
+pub mod idle;
+pub mod latency;
 pub mod nop;
+pub mod pingpong;
+pub mod read;
+pub mod wake;
+pub mod watch;
 
 use std::time::{Duration, Instant};
 

@@ -7,10 +7,11 @@ use std::hint;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::*};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_utils::CachePadded;
 
+use super::watch::PATIENCE;
 use super::{Part, Run, SHIFT, Seen, Window, whole};
 use crate::design::{Design, Port};
 use crate::machine::{self, Schedule};
@@ -52,21 +53,25 @@ struct Round {
     told: [CachePadded<AtomicU64>; MAX_THREADS],
 }
 
-const MAX_THREADS: usize = 8;
-/// What has not completed by then never does; the sums say so.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Threads of a window, at most.
+pub const MAX_THREADS: usize = 8;
 /// Looks at the clock once in so many operations.
 const CHECK: u32 = 128;
 
 pub fn open<D: Design, L: Load>(run: Run, load: &L) -> Window {
-    window::<D, L, false>(run, load)
+    open_on(&D::new(run.threads, run.setup), run, load)
+}
+
+/// With a design that is asked for more than its window afterwards.
+pub fn open_on<D: Design, L: Load>(design: &D, run: Run, load: &L) -> Window {
+    window::<D, L, false>(design, run, load)
 }
 
 pub fn closed<D: Design, L: Load>(run: Run, load: &L) -> Window {
-    window::<D, L, true>(run, load)
+    window::<D, L, true>(&D::new(run.threads, run.setup), run, load)
 }
 
-fn window<D: Design, L: Load, const CLOSED: bool>(run: Run, load: &L) -> Window {
+fn window<D: Design, L: Load, const CLOSED: bool>(design: &D, run: Run, load: &L) -> Window {
     let round = Round {
         start: Barrier::new(run.threads as usize),
         pushed: AtomicU64::new(0),
@@ -74,16 +79,15 @@ fn window<D: Design, L: Load, const CLOSED: bool>(run: Run, load: &L) -> Window 
         done: AtomicU64::new(0),
         told: Default::default(),
     };
-    let design = D::new(run.threads, run.setup);
     if run.threads == 1 && !D::SERVES {
         // No other thread is alive: the kernel takes a shorter way then.
-        return whole(&[part::<D, L, CLOSED>(&design, run, 0, &round, load)]);
+        return whole(&[part::<D, L, CLOSED>(design, run, 0, &round, load)]);
     }
     let is_over = || round.done.load(Acquire) == u64::from(run.threads) && round.is_drained();
     let parts: Vec<Part> = thread::scope(|threads| {
         let parts: Vec<_> = (0..run.threads)
             .map(|thread| {
-                let (design, round) = (&design, &round);
+                let round = &round;
                 threads.spawn(move || part::<D, L, CLOSED>(design, run, thread, round, load))
             })
             .collect();
