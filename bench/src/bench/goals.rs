@@ -2,7 +2,7 @@
 
 use crate::cells::{Cell, Workload};
 use crate::peers::{Family, Peer};
-use crate::rounds::{P99, Results, VALUE};
+use crate::rounds::Results;
 use crate::stats::{Distance, Spread};
 
 /// What is held against what.
@@ -87,6 +87,7 @@ const SAME: &[Bound] = &[
     (1, Some(1.0), Some(1.0)),
     (8, Some(1.0), Some(1.0)),
     (32, Some(1.0), Some(1.0)),
+    (64, Some(1.0), Some(1.0)),
     (128, Some(1.0), Some(1.0)),
 ];
 const RAW: &[Bound] = &[
@@ -97,6 +98,24 @@ const RAW: &[Bound] = &[
 ];
 
 const NOPS: &[Workload] = &[Workload::NopOpen, Workload::NopClosed];
+/// All that one thread can do by itself.
+const ALL: &[Workload] = &[
+    Workload::NopOpen,
+    Workload::NopClosed,
+    Workload::ReadCached,
+    Workload::ReadRegistered,
+    Workload::ReadDirect,
+];
+/// What a ring per thread is for.
+const SETS: &[Workload] = &[
+    Workload::NopOpen,
+    Workload::NopClosed,
+    Workload::ReadCached,
+    Workload::ReadRegistered,
+    Workload::ReadDirect,
+    Workload::PingPongUnix,
+    Workload::PingPongTcp,
+];
 const OPEN: &[Workload] = &[Workload::NopOpen];
 const CLOSED: &[Workload] = &[Workload::NopClosed];
 
@@ -121,6 +140,9 @@ const ONE: &str = "one thread";
 const SHARED: &str = "one shared ring, open loop";
 const CALLED: &str = "one shared ring, closed loop";
 const SET: &str = "the set";
+const CALLER: &str = "push and submit as a caller sees it";
+/// Each thread of an ordinary mutex waits in the kernel for whatever comes: naively.
+const FEW: &str = "ping-pong, few connections";
 
 /// All of them. Each names a peer with the same flags, which enters the kernel the same way.
 pub static GOALS: &[Goal] = &[
@@ -136,18 +158,12 @@ pub static GOALS: &[Goal] = &[
     goal(ONE, (NOPS, &[1]), "any", Against::Peer("raw-array"), RAW),
     goal(
         ONE,
-        (NOPS, &[1]),
+        (ALL, &[1]),
         "local",
         Against::Peer("crate-inline"),
         SAME,
     ),
-    goal(
-        ONE,
-        (NOPS, &[1]),
-        "local-call",
-        Against::Peer("crate"),
-        SAME,
-    ),
+    goal(ONE, (ALL, &[1]), "local-call", Against::Peer("crate"), SAME),
     goal(
         ONE,
         (NOPS, &[1]),
@@ -221,7 +237,7 @@ pub static GOALS: &[Goal] = &[
     ),
     goal(
         SET,
-        (NOPS, &[1, 2, 4]),
+        (SETS, &[1, 2, 4]),
         "set",
         Against::Peer("crate-inline"),
         SAME,
@@ -251,6 +267,34 @@ pub static GOALS: &[Goal] = &[
             (32, None, Some(4.0)),
             (128, None, Some(3.0)),
         ],
+    ),
+    goal(
+        CALLER,
+        (&[Workload::Latency], &[2]),
+        "claim",
+        Against::Median,
+        &[(1, Some(50.0), Some(50.0))],
+    ),
+    goal(
+        CALLER,
+        (&[Workload::Latency], &[2]),
+        "claim",
+        Against::P99,
+        &[(1, Some(200.0), Some(200.0))],
+    ),
+    goal(
+        FEW,
+        (&[Workload::PingPongUnix], &[2]),
+        "claim",
+        Against::Best(Family::Mutex),
+        &[(1, Some(3.0), Some(3.0))],
+    ),
+    goal(
+        FEW,
+        (&[Workload::PingPongTcp], &[2]),
+        "claim",
+        Against::Best(Family::Mutex),
+        &[(1, Some(2.0), Some(2.0))],
     ),
 ];
 
@@ -304,8 +348,8 @@ impl Goal {
             Against::Peer(name) => ratio((cell, name)),
             Against::Best(family) => ratio((cell, results.best(peers, family, cell, distance)?)),
             Against::OneSubmitter => ratio((Cell::new(cell.workload, 1, cell.batch), "raw")),
-            Against::Median => Some(("ns", results.spread(ours, distance, VALUE)?)),
-            Against::P99 => Some(("ns", results.spread(ours, distance, P99)?)),
+            Against::Median => Some(("ns", results.spread(ours, distance, 0)?)),
+            Against::P99 => Some(("ns", results.spread(ours, distance, 1)?)),
         }
     }
 }

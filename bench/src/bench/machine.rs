@@ -76,20 +76,37 @@ pub fn line_round_trip() -> Duration {
 pub struct Schedule {
     start: Instant,
     waited: u64,
+    displaced: i64,
 }
 
 impl Schedule {
     pub fn now() -> Self {
         Self {
             waited: waited(),
+            displaced: displaced(),
             start: Instant::now(),
         }
     }
 
-    /// The share of the time since that this thread was ready and did not run.
+    /// The share of the time since that this thread was ready and did not run; 0 where no
+    /// other thread took its CPU: one that sleeps and is woken is ready for a moment each
+    /// time.
     pub fn delayed(&self) -> f64 {
+        if displaced() == self.displaced {
+            return 0.0;
+        }
         let waited = waited().saturating_sub(self.waited) as f64;
         waited / self.start.elapsed().as_nanos() as f64
+    }
+}
+
+/// How often another thread took the calling thread's CPU.
+fn displaced() -> i64 {
+    // SAFETY: the kernel writes one struct, and zeroes are one.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        usage.ru_nivcsw as i64
     }
 }
 

@@ -80,7 +80,7 @@ fn run(args: &Args) -> Result<usize, String> {
     if cells.is_empty() || peers.is_empty() {
         return Err("nothing fits these names and numbers".into());
     }
-    let skipped = peers::skipped();
+    let missing = peers::skipped();
     let before = Facts::now(machine::go_first());
     let results = rounds::run(&cells, &peers, Duration::from_secs(args.seconds));
     let facts = before.until_now();
@@ -88,7 +88,7 @@ fn run(args: &Args) -> Result<usize, String> {
         results: &results,
         peers: &peers,
         cells: &cells,
-        skipped: &skipped,
+        missing: &missing,
         facts: &facts,
     };
     if let Some(path) = &args.csv {
@@ -99,6 +99,7 @@ fn run(args: &Args) -> Result<usize, String> {
         Some(path) => report.write(path)?,
         None => print!("{}", report.tables()),
     }
+    let skipped = report.skipped();
     skipped.iter().for_each(|line| println!("skipped: {line}"));
     for (record, wrong) in results.wrong() {
         let (cell, peer) = (record.cell, record.peer);

@@ -7,9 +7,10 @@ use crate::design::per_thread::PerThread;
 use crate::design::queued::Queued;
 use crate::design::raw::Raw;
 use crate::design::ringway::{InSet, Own, Shared};
-use crate::design::{Design, Setup};
+use crate::design::{self, Design, Setup};
+use crate::load::clock::Spread;
 use crate::load::nop::{self, Nop};
-use crate::load::{Run, Window};
+use crate::load::{Run, Window, idle, latency, pingpong, read, wake};
 use crate::rounds::Sample;
 
 /// What kind of a thing a peer is.
@@ -60,7 +61,7 @@ pub struct Peer {
     pub helps: bool,
     /// It stands for its family where not all are run.
     pub stands: bool,
-    pub measure: fn(Workload, Run) -> Sample,
+    pub measure: Measure,
 }
 
 impl Peer {
@@ -74,13 +75,6 @@ impl Peer {
             name,
             about: "the same once more: two runs of one thing differ by so much",
             family: Family::Control,
-            ..self
-        }
-    }
-
-    fn stands(self) -> Self {
-        Self {
-            stands: true,
             ..self
         }
     }
@@ -111,12 +105,24 @@ impl Setup {
     }
 }
 
-pub fn peer<D: Design>(
+/// Runs a window of a workload, or says why there is none.
+type Measure = fn(Workload, Run) -> Result<Sample, String>;
+
+/// A peer that stands for its family where not all are run.
+fn stands<D: Design>(
     name: &'static str,
     family: Family,
     setup: Setup,
     about: &'static str,
 ) -> Peer {
+    Peer {
+        stands: true,
+        measure: measure::<D>,
+        ..peer::<D>(name, family, setup, about)
+    }
+}
+
+fn peer<D: Design>(name: &'static str, family: Family, setup: Setup, about: &'static str) -> Peer {
     Peer {
         name,
         about,
@@ -124,23 +130,66 @@ pub fn peer<D: Design>(
         setup,
         helps: D::SERVES,
         stands: false,
-        measure: measure::<D>,
+        measure: measure_nops::<D>,
     }
 }
 
-fn measure<D: Design>(workload: Workload, run: Run) -> Sample {
+fn measure_nops<D: Design>(workload: Workload, run: Run) -> Result<Sample, String> {
     match workload {
-        Workload::NopOpen => nop::open::<D, _>(run, &Nop).into(),
-        Workload::NopClosed => nop::closed::<D, _>(run, &Nop).into(),
+        Workload::NopClosed => Ok(nop::closed::<D, _>(run, &Nop).into()),
+        Workload::NopOpen => Ok(nop::open::<D, _>(run, &Nop).into()),
+        _ => Err("another of its family stands for it".into()),
+    }
+}
+
+fn measure<D: Design>(workload: Workload, run: Run) -> Result<Sample, String> {
+    let window = match workload {
+        Workload::NopOpen | Workload::NopClosed => return measure_nops::<D>(workload, run),
+        Workload::ReadCached => read::open::<D, _>(run, read::cached()?),
+        Workload::ReadRegistered => read::open::<D, _>(run, read::registered()?),
+        Workload::ReadDirect => read::open::<D, _>(run, read::direct()?),
+        Workload::PingPongUnix => pingpong::unix::<D>(run),
+        Workload::PingPongTcp => pingpong::tcp::<D>(run),
+        Workload::Latency => {
+            let latency = latency::window::<D>(run);
+            return Ok(times(latency.calls, latency.clock, latency.window));
+        }
+        Workload::Wake => return Ok(woken(wake::window::<D>(run)?)),
+        Workload::Idle => {
+            let idle = idle::window::<D>(run)?;
+            return Ok(Sample {
+                values: vec![idle.switches, idle.cpu],
+                ..idle.window.into()
+            });
+        }
+    };
+    Ok(window.into())
+}
+
+/// A member's messages are how one of a set is woken.
+fn measure_set<const INLINE: bool>(workload: Workload, run: Run) -> Result<Sample, String> {
+    match workload {
+        Workload::Wake => Ok(woken(wake::of_set(run))),
+        _ => measure::<InSet<INLINE>>(workload, run),
+    }
+}
+
+fn woken(wakes: wake::Wakes) -> Sample {
+    times(wakes.times, wakes.clock, wakes.window)
+}
+
+fn times(times: Spread, clock: f64, window: Window) -> Sample {
+    let values = [times.p50, times.p99, times.max];
+    Sample {
+        values: values.map(|time| (time - clock).max(0.0)).to_vec(),
+        ..window.into()
     }
 }
 
 impl From<Window> for Sample {
     fn from(window: Window) -> Self {
         Self {
-            value: window.rate(),
-            p99: None,
-            max: None,
+            values: vec![window.rate()],
             delayed: window.delayed,
             wrong: window.wrong,
         }
@@ -150,6 +199,7 @@ impl From<Window> for Sample {
 /// All peers, in the order of the tables.
 pub fn all() -> Vec<Peer> {
     let mut peers = rings_of_threads();
+    peers.extend(of_liburing());
     peers.extend(shared_rings());
     peers.extend(of_ringway());
     let again = |name: &str, control| {
@@ -166,42 +216,53 @@ pub fn all() -> Vec<Peer> {
 
 /// Peers that this machine does not have, and why.
 pub fn skipped() -> Vec<String> {
-    match cfg!(liburing) {
-        true => vec![],
-        false => vec![
-            "liburing: its header or library is not installed (apt-get install liburing-dev)"
-                .into(),
-        ],
-    }
+    design::liburing::SKIPPED
+        .map(String::from)
+        .into_iter()
+        .collect()
+}
+
+#[cfg(liburing)]
+fn of_liburing() -> Option<Peer> {
+    use crate::design::liburing::Liburing;
+    let about = "liburing in C, with the kernel's SQ array: older ones cannot do without";
+    Some(stands::<Liburing>(
+        "liburing",
+        Family::RingPerThread,
+        ANY,
+        about,
+    ))
+}
+
+#[cfg(not(liburing))]
+fn of_liburing() -> Option<Peer> {
+    None
 }
 
 fn rings_of_threads() -> Vec<Peer> {
     use Family::*;
     vec![
-        peer::<Raw<true>>(
+        stands::<Raw<true>>(
             "raw",
             Limit,
             CLAIM,
             "a hand-written loop, the system call inlined",
-        )
-        .stands(),
+        ),
         peer::<Raw<true>>("raw-array", Limit, ANY, "raw with the kernel's SQ array"),
         peer::<Raw<false>>("raw-call", Limit, CLAIM, "raw, entering through libc"),
         peer::<Raw<true>>("raw-defer", Limit, DEFER, "raw on a ring of one thread's"),
-        peer::<PerThread<false>>(
+        stands::<PerThread<false>>(
             "crate",
             RingPerThread,
             CLAIM,
             "the io-uring crate, its own submit",
-        )
-        .stands(),
-        peer::<PerThread<true>>(
+        ),
+        stands::<PerThread<true>>(
             "crate-inline",
             RingPerThread,
             CLAIM,
             "the io-uring crate, the system call inlined",
-        )
-        .stands(),
+        ),
         peer::<PerThread<false>>(
             "crate-array",
             RingPerThread,
@@ -220,20 +281,18 @@ fn rings_of_threads() -> Vec<Peer> {
 fn shared_rings() -> Vec<Peer> {
     use Family::*;
     vec![
-        peer::<Locked<Std, false, false, false>>(
+        stands::<Locked<Std, false, false, false>>(
             "mutex-naive",
             Mutex,
             ANY,
             "Arc<Mutex<IoUring>> as one writes it first",
-        )
-        .stands(),
-        peer::<Locked<Std, false, false, true>>(
+        ),
+        stands::<Locked<Std, false, false, true>>(
             "mutex-std",
             Mutex,
             CLAIM,
             "one std mutex, entered inside it",
-        )
-        .stands(),
+        ),
         peer::<Locked<Std, false, true, true>>(
             "mutex-std-out",
             Mutex,
@@ -252,47 +311,42 @@ fn shared_rings() -> Vec<Peer> {
             CLAIM,
             "std mutexes for SQ and CQ, entered outside",
         ),
-        peer::<Locked<ParkingLot, false, false, true>>(
+        stands::<Locked<ParkingLot, false, false, true>>(
             "mutex-pl",
             Mutex,
             CLAIM,
             "one parking_lot mutex, entered inside it",
-        )
-        .stands(),
+        ),
         peer::<Locked<ParkingLot, false, true, true>>(
             "mutex-pl-out",
             Mutex,
             CLAIM,
             "one parking_lot mutex, entered outside it",
         ),
-        peer::<Locked<ParkingLot, true, false, true>>(
+        stands::<Locked<ParkingLot, true, false, true>>(
             "mutex-pl-two",
             Mutex,
             CLAIM,
             "parking_lot mutexes for SQ and CQ, entered inside",
-        )
-        .stands(),
-        peer::<Locked<ParkingLot, true, true, true>>(
+        ),
+        stands::<Locked<ParkingLot, true, true, true>>(
             "mutex-pl-two-out",
             Mutex,
             CLAIM,
             "parking_lot mutexes for SQ and CQ, entered outside",
-        )
-        .stands(),
-        peer::<ByOne<ParkingLot, false>>(
+        ),
+        stands::<ByOne<ParkingLot, false>>(
             "combining",
             Combining,
             CLAIM,
             "two parking_lot mutexes; who gets a third enters for all",
-        )
-        .stands(),
-        peer::<ByOne<ParkingLot, true>>(
+        ),
+        stands::<ByOne<ParkingLot, true>>(
             "combining-drain",
             Combining,
             CLAIM,
             "combining; who enters also reaps for all",
-        )
-        .stands(),
+        ),
         peer::<ByOne<Std, true>>(
             "combining-drain-std",
             Combining,
@@ -317,29 +371,26 @@ fn shared_rings() -> Vec<Peer> {
 fn of_ringway() -> Vec<Peer> {
     use Family::Ringway;
     vec![
-        peer::<Shared<true>>(
+        stands::<Shared<true>>(
             "claim",
             Ringway,
             CLAIM,
             "one shared ring, Order::Claim, inlined",
-        )
-        .stands(),
+        ),
         peer::<Shared<false>>(
             "claim-call",
             Ringway,
             CLAIM,
             "claim, submit a call that returns",
-        )
-        .stands(),
-        peer::<Shared<true>>("any", Ringway, ANY, "one shared ring, Order::Any, inlined").stands(),
-        peer::<Own<true>>("local", Ringway, CLAIM, "a ring of one thread, inlined").stands(),
-        peer::<Own<false>>(
+        ),
+        stands::<Shared<true>>("any", Ringway, ANY, "one shared ring, Order::Any, inlined"),
+        stands::<Own<true>>("local", Ringway, CLAIM, "a ring of one thread, inlined"),
+        stands::<Own<false>>(
             "local-call",
             Ringway,
             CLAIM,
             "local, submit a call that returns",
-        )
-        .stands(),
+        ),
         peer::<Own<false>>(
             "local-call-array",
             Ringway,
@@ -352,13 +403,15 @@ fn of_ringway() -> Vec<Peer> {
             DEFER,
             "local with SINGLE_ISSUER and DEFER_TASKRUN",
         ),
-        peer::<InSet<true>>(
-            "set",
-            Ringway,
-            CLAIM,
-            "a ring per thread behind one handle, inlined",
-        )
-        .stands(),
+        Peer {
+            measure: measure_set::<true>,
+            ..stands::<InSet<true>>(
+                "set",
+                Ringway,
+                CLAIM,
+                "a ring per thread behind one handle, inlined",
+            )
+        },
         peer::<InSet<false>>(
             "set-call",
             Ringway,

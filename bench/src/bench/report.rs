@@ -1,15 +1,15 @@
 //! What came out, in Markdown.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
 
-use crate::cells::{Cell, Unit, Workload};
+use crate::cells::{Cell, Workload};
 use crate::goals::{self, Against, Outcome, Verdict};
 use crate::machine::Facts;
 use crate::peers::{Family, Peer};
 use crate::plot::{self, Plot};
-use crate::rounds::{MAX, P99, Results, VALUE, Value};
+use crate::rounds::Results;
 use crate::stats::{Distance, FAR, NEAR, Spread};
 
 /// All that a report is made of.
@@ -17,8 +17,8 @@ pub struct Report<'r> {
     pub results: &'r Results,
     pub peers: &'r [Peer],
     pub cells: &'r [Cell],
-    /// What is not there, and why.
-    pub skipped: &'r [String],
+    /// Peers that are not there, and why.
+    pub missing: &'r [String],
     pub facts: &'r Facts,
 }
 
@@ -81,6 +81,22 @@ const LINE: &[Ratio] = &[
         2,
         "set",
         Against::Peer("crate-inline"),
+    ),
+    ("2T p50 ns", Workload::Latency, 2, "claim", Against::Median),
+    ("p99 ns", Workload::Latency, 2, "claim", Against::P99),
+    (
+        "2T ping-pong unix claim/mutex",
+        Workload::PingPongUnix,
+        2,
+        "claim",
+        Against::Best(Family::Mutex),
+    ),
+    (
+        "tcp",
+        Workload::PingPongTcp,
+        2,
+        "claim",
+        Against::Best(Family::Mutex),
     ),
     (
         "A/A",
@@ -190,10 +206,7 @@ impl Report<'_> {
             1 => write!(text, "1 thread"),
             _ => write!(text, "{threads} threads, CPUs {}", distance.name()),
         };
-        let unit = match workload.unit() {
-            Unit::Rate => "million operations a second",
-            Unit::Latency => "nanoseconds: p50, p99, longest",
-        };
+        let unit = workload.values().join(", ");
         let _ = writeln!(text, "; {unit}, median of the rounds [least to most]:\n");
         let mut head = String::from("| peer |");
         let mut rule = String::from("|---|");
@@ -215,21 +228,24 @@ impl Report<'_> {
     }
 
     fn number(&self, cell: Cell, peer: &Peer, distance: Distance) -> String {
-        let of = |value: Value| self.results.spread((cell, peer.name), distance, value);
-        match (cell.workload.unit(), of(VALUE)) {
-            (_, None) => "-".into(),
-            (Unit::Rate, Some(rate)) => {
+        let of = |value| self.results.spread((cell, peer.name), distance, value);
+        if cell.workload.is_rate() {
+            return of(0).map_or("-".into(), |rate| {
                 let digits = if rate.median < 1.0 { 3 } else { 2 };
                 format!(
                     "{:.digits$} [{:.digits$} to {:.digits$}]",
                     rate.median, rate.min, rate.max
                 )
-            }
-            (Unit::Latency, Some(p50)) => {
-                let other = |value| of(value).map_or("-".into(), |s| format!("{:.0}", s.median));
-                format!("{:.0}, {}, {}", p50.median, other(P99), other(MAX))
-            }
+            });
         }
+        let values = 0..cell.workload.values().len();
+        let values = values.map(|value| {
+            of(value).map_or("-".into(), |all| {
+                let digits = if all.median < 10.0 { 1 } else { 0 };
+                format!("{:.digits$}", all.median)
+            })
+        });
+        values.collect::<Vec<_>>().join(", ")
     }
 
     /// Each goal in each cell.
@@ -378,11 +394,24 @@ impl Report<'_> {
             );
         }
         text += "\n## Skipped\n\n";
-        match self.skipped {
+        let skipped = self.skipped();
+        match &skipped[..] {
             [] => text += "Nothing.\n",
             all => all.iter().for_each(|line| text += &format!("- {line}\n")),
         }
         text
+    }
+
+    /// What is not there, and who does not take part in what, by name.
+    pub fn skipped(&self) -> Vec<String> {
+        let mut reasons = BTreeMap::<_, Vec<&str>>::new();
+        for ((workload, peer), why) in &self.results.cannot {
+            reasons.entry((workload, why)).or_default().push(peer);
+        }
+        let cannot = reasons.iter().map(|((workload, why), peers)| {
+            format!("{} of {}: {why}", workload.name(), peers.join(", "))
+        });
+        self.missing.iter().cloned().chain(cannot).collect()
     }
 
     /// Lines over the size, of peers that stand for their families.
@@ -410,10 +439,7 @@ impl Report<'_> {
                         ),
                     },
                     x: workload.each().into(),
-                    y: match workload.unit() {
-                        Unit::Rate => "million operations a second".into(),
-                        Unit::Latency => "ns, median".into(),
-                    },
+                    y: workload.values()[0].into(),
                     sizes: cells.iter().map(|cell| cell.batch).collect(),
                     lines: Vec::new(),
                 };
@@ -426,7 +452,7 @@ impl Report<'_> {
 
     fn fill(&self, plot: &mut Plot, cells: &[Cell], distance: Distance) {
         let median = |cell, name| {
-            let spread = self.results.spread((cell, name), distance, VALUE);
+            let spread = self.results.spread((cell, name), distance, 0);
             spread.map(|spread| spread.median)
         };
         let best = |family| {

@@ -3,11 +3,11 @@
 //! Peers that are compared run within a tenth of a second of each other, and every cell sees
 //! every state of the machine.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cells::Cell;
+use crate::cells::{Cell, Workload};
 use crate::load::Run;
 use crate::machine;
 use crate::peers::{Family, Peer};
@@ -16,8 +16,8 @@ use crate::stats::{Distance, Spread};
 const WINDOW: Duration = Duration::from_millis(8);
 /// So that a window does not pay for what the one before has left to do.
 const PAUSE: Duration = Duration::from_millis(2);
-/// A thread of a window that was ready for so much of it and did not run: the machine did
-/// something else.
+/// A thread of a window that was ready for so much of it and did not run: its CPU did something
+/// else.
 const DELAYED: f64 = 0.06;
 /// Rounds without which a median says nothing.
 const LEAST: usize = 3;
@@ -25,10 +25,8 @@ const LEAST: usize = 3;
 /// What one peer did in one window.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Millions of operations a second, or nanoseconds of the median one.
-    pub value: f64,
-    pub p99: Option<f64>,
-    pub max: Option<f64>,
+    /// Of [`Workload::values`](crate::cells::Workload::values).
+    pub values: Vec<f64>,
     pub delayed: f64,
     pub wrong: Option<String>,
 }
@@ -42,19 +40,14 @@ pub struct Record {
     pub is_dropped: bool,
 }
 
-/// Which of a sample's values.
-pub type Value = fn(&Sample) -> Option<f64>;
-
-pub const VALUE: Value = |sample| Some(sample.value);
-pub const P99: Value = |sample| sample.p99;
-pub const MAX: Value = |sample| sample.max;
-
 /// All samples.
 #[derive(Default)]
 pub struct Results {
     /// The cache line's round trip before each round.
     pub lines: Vec<Duration>,
     pub records: Vec<Record>,
+    /// Who does not take part in what, and why.
+    pub cannot: BTreeMap<(Workload, &'static str), String>,
     index: HashMap<(Cell, &'static str), Vec<usize>>,
 }
 
@@ -93,8 +86,15 @@ pub fn run(cells: &[Cell], peers: &[Peer], budget: Duration) -> Results {
                     setup: peer.setup,
                     window: WINDOW,
                 };
-                let sample = (peer.measure)(cell.workload, run);
-                results.add(round, cell, peer, sample);
+                if results.cannot.contains_key(&(cell.workload, peer.name)) {
+                    continue;
+                }
+                match (peer.measure)(cell.workload, run) {
+                    Ok(sample) => results.add(round, cell, peer, sample),
+                    Err(why) => {
+                        results.cannot.insert((cell.workload, peer.name), why);
+                    }
+                }
                 thread::sleep(PAUSE);
             }
         }
@@ -106,8 +106,9 @@ pub fn run(cells: &[Cell], peers: &[Peer], budget: Duration) -> Results {
 impl Results {
     pub fn add(&mut self, round: usize, cell: Cell, peer: &Peer, sample: Sample) {
         // With more threads than CPUs a thread is always ready and does not run.
-        let is_alone = cell.threads + u32::from(peer.helps) <= machine::cpus();
-        let is_dropped = sample.wrong.is_some() || is_alone && sample.delayed > DELAYED;
+        let has_cpus = cell.threads + u32::from(peer.helps) <= machine::cpus();
+        let says_much = has_cpus && !cell.workload.sleeps();
+        let is_dropped = sample.wrong.is_some() || says_much && sample.delayed > DELAYED;
         let at = self.records.len();
         self.index.entry((cell, peer.name)).or_default().push(at);
         self.records.push(Record {
@@ -157,10 +158,13 @@ impl Results {
         &self,
         (cell, peer): (Cell, &'static str),
         distance: Distance,
-        value: Value,
+        value: usize,
     ) -> Option<Spread> {
         let kept = self.kept(cell, peer, distance);
-        Spread::of(kept.filter_map(|record| value(&record.sample)).collect())
+        Spread::of(
+            kept.filter_map(|record| record.sample.values.get(value).copied())
+                .collect(),
+        )
     }
 
     /// The ratio of each round in which both were kept.
@@ -173,7 +177,7 @@ impl Results {
         // The round's distance decides, also where one of the two is of one thread.
         let of = |(cell, peer)| {
             let kept = self.kept(cell, peer, distance);
-            let values = kept.map(|record| (record.round, record.sample.value));
+            let values = kept.map(|record| (record.round, record.sample.values[0]));
             values.collect::<HashMap<usize, f64>>()
         };
         let (ours, other) = (of(ours), of(other));
@@ -192,7 +196,7 @@ impl Results {
         distance: Distance,
     ) -> Option<&'static str> {
         let median = |peer: &Peer| {
-            let spread = self.spread((cell, peer.name), distance, VALUE)?;
+            let spread = self.spread((cell, peer.name), distance, 0)?;
             Some((spread.median, peer.name))
         };
         let of_family = peers.iter().filter(|peer| peer.family == family);
@@ -218,9 +222,9 @@ impl Results {
     /// A line for each sample.
     pub fn csv(&self) -> String {
         let mut text = String::from(
-            "round,line_ns,workload,threads,batch,peer,value,p99,max,delayed,dropped,wrong\n",
+            "round,line_ns,workload,threads,batch,peer,first,second,third,delayed,dropped,wrong\n",
         );
-        let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let number = |value: Option<&f64>| value.map(f64::to_string).unwrap_or_default();
         for record in &self.records {
             let (cell, sample) = (record.cell, &record.sample);
             text += &format!(
@@ -231,9 +235,9 @@ impl Results {
                 cell.threads,
                 cell.batch,
                 record.peer,
-                sample.value,
-                number(sample.p99),
-                number(sample.max),
+                number(sample.values.first()),
+                number(sample.values.get(1)),
+                number(sample.values.get(2)),
                 sample.delayed,
                 record.is_dropped,
                 sample.wrong.as_deref().unwrap_or_default(),
