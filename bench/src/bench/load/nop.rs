@@ -151,6 +151,12 @@ impl<const CLOSED: bool> Sink<'_, CLOSED> {
     }
 }
 
+/// After so many looks in vain: the sums will say what is lost.
+#[inline(always)]
+fn is_hopeless(looks: u32, end: Instant) -> bool {
+    looks.is_multiple_of(4096) && Instant::now() > end + PATIENCE
+}
+
 fn part<D: Design, L: Load, const CLOSED: bool>(
     design: &D,
     run: Run,
@@ -178,8 +184,9 @@ fn part<D: Design, L: Load, const CLOSED: bool>(
     let start = Instant::now();
     let batches = CHECK.div_ceil(run.batch);
     let end = start + run.window;
-    while Instant::now() < end {
+    'window: while Instant::now() < end {
         for _ in 0..batches {
+            let mut looks = 0;
             loop {
                 let next = || {
                     let op = (load.next(&mut state), number);
@@ -195,8 +202,12 @@ fn part<D: Design, L: Load, const CLOSED: bool>(
                     thread::yield_now();
                 }
                 sink.tell();
+                looks += 1;
+                if is_hopeless(looks, end) {
+                    break 'window;
+                }
             }
-            let mut looks = 0;
+            looks = 0;
             loop {
                 let count = port.reap(&mut |n, r| sink.take(n, r));
                 sink.tell();
@@ -208,6 +219,9 @@ fn part<D: Design, L: Load, const CLOSED: bool>(
                     match looks < 64 {
                         true => hint::spin_loop(),
                         false => thread::yield_now(),
+                    }
+                    if is_hopeless(looks, end) {
+                        break 'window;
                     }
                 }
             }

@@ -297,9 +297,11 @@ impl Hand<'_> {
         }
     }
 
+    /// What would follow does not.
     #[cold]
     fn fail(&mut self, what: String) {
         self.wrong.get_or_insert(what);
+        self.round.watch.abandon();
     }
 
     /// A whole message is there.

@@ -43,13 +43,13 @@ type Made<const REGISTERED: bool> = OnceLock<Result<Reads<REGISTERED>, String>>;
 /// From the page cache.
 pub fn cached() -> Result<&'static Reads<false>, String> {
     static READS: Made<false> = OnceLock::new();
-    made(&READS, || Ok(data()?.try_clone()?))
+    made(&READS, || data()?.try_clone())
 }
 
 /// The same, by registered file and buffers.
 pub fn registered() -> Result<&'static Reads<true>, String> {
     static READS: Made<true> = OnceLock::new();
-    made(&READS, || Ok(data()?.try_clone()?))
+    made(&READS, || data()?.try_clone())
 }
 
 /// Past the page cache, where the file system can.

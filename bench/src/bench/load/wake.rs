@@ -46,7 +46,7 @@ pub fn window<D: Design>(run: Run) -> Result<Wakes, &'static str> {
     let round = Round::new();
     let design = D::new(2, run.setup);
     let is_over = || round.watch.all_left();
-    let wakes = thread::scope(|threads| {
+    thread::scope(|threads| {
         let waiter = threads.spawn(|| {
             machine::pin(0);
             let mut port = design.port(0);
@@ -77,8 +77,7 @@ pub fn window<D: Design>(run: Run) -> Result<Wakes, &'static str> {
             0 => Ok(round.wakes(time, waiter)),
             _ => Err("the thread that submits takes the completions"),
         }
-    });
-    wakes
+    })
 }
 
 /// The same for a set: a message to the ring of the waiting thread.

@@ -48,7 +48,11 @@ impl Watch {
         self.over.load(Acquire)
     }
 
-    /// What is in flight does not come any more.
+    /// The window is wrong already: what is in flight is not waited for.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Release);
+    }
+
     pub fn is_abandoned(&self) -> bool {
         self.abandoned.load(Acquire)
     }
@@ -78,7 +82,7 @@ impl Watch {
         while !self.all_left() {
             let waited = start.elapsed();
             if waited > PATIENCE {
-                self.abandoned.store(true, Release);
+                self.abandon();
             }
             if waited > 2 * PATIENCE {
                 eprintln!("a design's threads sleep on, whatever completes on their rings");
