@@ -1,93 +1,83 @@
 //! One thread, NOPs in batches: what `cargo xtask instructions` counts under callgrind.
 //!
-//! `instructions PATH BATCH ROUNDS`, PATH one of any, claim, local.
+//! `instructions PATH BATCH ROUNDS`; `instructions --list` names the paths.
 
-use ringway::{Cqe, EnterError, Order, Ring};
 use std::hint::black_box;
 use std::process::ExitCode;
 
+use bench::design::per_thread::PerThread;
+use bench::design::raw::Raw;
+use bench::design::ringway::{Own, Shared};
+use bench::design::{Design, Port, Setup};
+use bench::op::Op;
+
+const CLAIM: Setup = Setup {
+    no_sqarray: true,
+    defers: false,
+};
+const ANY: Setup = Setup {
+    no_sqarray: false,
+    defers: false,
+};
+
+/// Batches of this size, so many: whether all came back.
+type Path = (&'static str, fn(Setup, u32, u64) -> bool, Setup);
+
+const PATHS: &[Path] = &[
+    ("local", rounds::<Own<true>>, CLAIM),
+    ("claim", rounds::<Shared<true>>, CLAIM),
+    ("any", rounds::<Shared<true>>, ANY),
+    ("crate", rounds::<PerThread<false>>, CLAIM),
+    ("crate-inline", rounds::<PerThread<true>>, CLAIM),
+    #[cfg(liburing)]
+    ("liburing", rounds::<bench::design::liburing::Liburing>, ANY),
+    ("raw", rounds::<Raw<true>>, CLAIM),
+    ("raw-array", rounds::<Raw<true>>, ANY),
+];
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args == ["--list"] {
+        PATHS.iter().for_each(|(name, ..)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
     let [path, batch, rounds] = &args[..] else {
         return usage();
     };
-    let (Ok(batch), Ok(rounds)) = (batch.parse(), rounds.parse()) else {
+    let path = PATHS.iter().find(|(name, ..)| name == path);
+    let (Some((_, run, setup)), Ok(batch), Ok(rounds)) = (path, batch.parse(), rounds.parse())
+    else {
         return usage();
     };
-    let sum = match &path[..] {
-        "any" => shared(Order::Any, batch, rounds),
-        "claim" => shared(Order::Claim, batch, rounds),
-        "local" => local(batch, rounds),
-        _ => return usage(),
-    };
-    let operations = u64::from(batch) * rounds;
-    assert_eq!(sum, Ok((0..operations).sum()), "operations were lost");
-    ExitCode::SUCCESS
+    match run(*setup, batch, rounds) {
+        true => ExitCode::SUCCESS,
+        false => {
+            eprintln!("error: operations were lost");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: instructions any|claim|local BATCH ROUNDS");
+    eprintln!("usage: instructions PATH BATCH ROUNDS, or --list");
     ExitCode::from(2)
 }
 
-fn shared(order: Order, batch: u32, rounds: u64) -> Result<u64, EnterError> {
-    let ring = Ring::builder(256).order(order).build().expect("io_uring");
-    let (sq, cq) = (ring.sq(), ring.cq());
-    let mut cqes = [Cqe::default(); 128];
+fn rounds<D: Design>(setup: Setup, batch: u32, rounds: u64) -> bool {
+    let design = D::new(1, setup);
+    let mut port = design.port(0);
     let (mut next, mut sum) = (0, 0);
+    let mut seen = |number, _| sum += number;
     for _ in 0..black_box(rounds) {
-        if batch == 1 {
-            let mut slot = sq.pop().expect("a free slot");
-            // SAFETY: a NOP holds no pointer.
-            unsafe { slot.prep_nop() }.user_data(next);
+        let op = || {
             next += 1;
-            slot.push();
-            sq.submit()?;
-            sum += cq.reap().map_or(0, |cqe| cqe.user_data());
-        } else {
-            let mut slots = sq.pop_batch(batch).expect("free slots");
-            for sqe in &mut slots {
-                // SAFETY: a NOP holds no pointer.
-                unsafe { sqe.prep_nop() }.user_data(next);
-                next += 1;
-            }
-            slots.push();
-            sq.submit()?;
-            let count = cq.reap_batch(&mut cqes);
-            sum += cqes[..count].iter().map(Cqe::user_data).sum::<u64>();
+            (Op::Nop, next)
+        };
+        if !port.submit(batch, op, &mut seen) {
+            return false;
         }
+        port.reap(&mut seen);
     }
-    Ok(sum)
-}
-
-fn local(batch: u32, rounds: u64) -> Result<u64, EnterError> {
-    let ring = Ring::builder(256)
-        .order(Order::Claim)
-        .build_local()
-        .expect("io_uring");
-    let mut cqes = [Cqe::default(); 128];
-    let (mut next, mut sum) = (0, 0);
-    for _ in 0..black_box(rounds) {
-        if batch == 1 {
-            let mut slot = ring.pop().expect("a free slot");
-            // SAFETY: a NOP holds no pointer.
-            unsafe { slot.prep_nop() }.user_data(next);
-            next += 1;
-            slot.push();
-            ring.submit()?;
-            sum += ring.reap().map_or(0, |cqe| cqe.user_data());
-        } else {
-            let mut slots = ring.pop_batch(batch).expect("free slots");
-            for sqe in &mut slots {
-                // SAFETY: a NOP holds no pointer.
-                unsafe { sqe.prep_nop() }.user_data(next);
-                next += 1;
-            }
-            slots.push();
-            ring.submit()?;
-            let count = ring.reap_batch(&mut cqes);
-            sum += cqes[..count].iter().map(Cqe::user_data).sum::<u64>();
-        }
-    }
-    Ok(sum)
+    let operations = u64::from(batch) * rounds;
+    sum == operations * (operations + 1) / 2
 }

@@ -2,6 +2,7 @@
 
 mod abi;
 mod args;
+mod bench;
 mod fuzz;
 mod instructions;
 mod lines;
@@ -40,7 +41,11 @@ cargo xtask COMMAND
   abi                     opcodes, preps, registrations and flags: how many there are, and how many the crate has
   abi --tried             runs the tests that try them and lists each opcode, registration and enter flag: tried,
                           or skipped and why
-  instructions            user-space instructions per operation, by callgrind; needs valgrind
+  bench                   ringway and its peers side by side, in 12 minutes: writes bench/REPORT.md and README's table
+  bench --quick           what fits into a minute, and one line of ratios
+  instructions            user-space instructions per operation, by callgrind, against bench/instructions.tsv; needs
+                          valgrind, which it installs where it may
+               [--record] writes them there
   lines                   lines of Rust per folder
 
 Exit codes: 0 passed, 1 failed, 2 not run, or not all of it, because something is missing.
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         "weaken" => weaken::weaken(args),
         "stress" => stress::stress(args),
         "fuzz" => fuzz::fuzz(args),
+        "bench" => bench::bench(args),
         "instructions" => instructions::instructions(args),
         "abi" => abi::abi(args),
         "lines" => lines::lines(args),
