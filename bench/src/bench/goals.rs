@@ -400,3 +400,137 @@ pub fn outcomes(results: &Results, peers: &[Peer]) -> Vec<Outcome> {
     let all = GOALS.iter().map(|goal| goal.outcomes(results, peers));
     all.flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers;
+    use crate::rounds::Sample;
+    use std::time::Duration;
+
+    /// Rounds at one distance: rates of raw, of a peer, and of the peer's control.
+    fn results(peer: &str, nanos: u64, rounds: &[[f64; 3]], cell: Cell, other: &str) -> Results {
+        let peers = peers::all();
+        let named = |name: &str| *peers.iter().find(|peer| peer.name == name).expect("a peer");
+        let mut results = Results::default();
+        for (round, rates) in rounds.iter().enumerate() {
+            results.lines.push(Duration::from_nanos(nanos));
+            let names = [other, peer, "claim again"];
+            for (name, rate) in names.into_iter().zip(rates) {
+                let sample = Sample {
+                    values: vec![*rate],
+                    delayed: 0.0,
+                    wrong: None,
+                };
+                results.add(round, cell, &named(name), sample);
+            }
+        }
+        results
+    }
+
+    fn verdicts(results: &Results, family: Family) -> Vec<(Distance, f64, Verdict)> {
+        let outcomes = outcomes(results, &peers::all());
+        let of = outcomes
+            .iter()
+            .filter(|outcome| match outcome.goal.against {
+                Against::Best(best) => best == family && outcome.goal.ours == "claim",
+                _ => false,
+            });
+        of.map(|outcome| (outcome.of, outcome.bound, outcome.verdict))
+            .collect()
+    }
+
+    const CELL: Cell = Cell::new(Workload::NopOpen, 2, 1);
+
+    /// The machine is twice as fast in the last round: the rounds' ratios are 4, 4 and 3.
+    const ROUNDS: &[[f64; 3]] = &[[1.0, 4.0, 4.0], [1.0, 4.0, 4.0], [2.0, 6.0, 6.0]];
+
+    #[test]
+    fn ratios_are_of_rounds() {
+        let results = results("claim", 70, ROUNDS, CELL, "mutex-pl");
+        let ratio = results.ratio((CELL, "claim"), (CELL, "mutex-pl"), Distance::Near);
+        let ratio = ratio.expect("three rounds");
+        assert_eq!((ratio.median, ratio.min, ratio.max), (4.0, 3.0, 4.0));
+        assert!(
+            results
+                .ratio((CELL, "claim"), (CELL, "mutex-pl"), Distance::Far)
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn each_distance_has_its_goal() {
+        let of = |nanos| {
+            let results = results("claim", nanos, ROUNDS, CELL, "mutex-pl");
+            verdicts(&results, Family::Mutex)
+        };
+        let (near, far) = (
+            (Distance::Near, 3.5, Verdict::Met),
+            (Distance::Far, 7.0, Verdict::NotMet),
+        );
+        assert_eq!(of(70), [near]);
+        assert_eq!(of(300), [far]);
+        assert_eq!(of(120), [near, far]);
+    }
+
+    #[test]
+    fn noise_is_what_the_control_differs() {
+        let at = |ours, again| {
+            let rounds = [[1.0, ours, again]; 3];
+            let results = results("claim", 70, &rounds, CELL, "combining");
+            verdicts(&results, Family::Combining)[0].2
+        };
+        assert_eq!(at(1.0, 1.0), Verdict::Met);
+        assert_eq!(at(0.98, 0.98), Verdict::NotMet);
+        assert_eq!(at(0.98, 0.98 * 1.03), Verdict::Noise);
+        assert_eq!(at(0.90, 0.90 * 1.03), Verdict::NotMet);
+    }
+
+    #[test]
+    fn limits_are_met_from_below() {
+        let of = |value| Verdict::of(value, 50.0, true, 0.0);
+        assert_eq!(
+            [of(49.0), of(50.0), of(51.0)],
+            [Verdict::Met, Verdict::Met, Verdict::NotMet]
+        );
+    }
+
+    #[test]
+    fn goals_name_peers_that_are_there() {
+        let peers = peers::all();
+        let is_there = |name| peers.iter().any(|peer| peer.name == name);
+        for goal in GOALS {
+            assert!(is_there(goal.ours), "{}", goal.ours);
+            match goal.against {
+                // Not on every machine.
+                Against::Peer("liburing") => {}
+                Against::Peer(name) => assert!(is_there(name), "{name}"),
+                Against::Best(family) => assert!(peers.iter().any(|peer| peer.family == family)),
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn both_sides_are_set_up_alike() {
+        let peers = peers::all();
+        let setup = |name| {
+            peers
+                .iter()
+                .find(|peer| peer.name == name)
+                .map(|peer| peer.setup)
+        };
+        for goal in GOALS {
+            if let Against::Peer(other) = goal.against
+                && let Some(other_setup) = setup(other)
+            {
+                assert_eq!(
+                    setup(goal.ours),
+                    Some(other_setup),
+                    "{} and {other}",
+                    goal.ours
+                );
+            }
+        }
+    }
+}

@@ -5,6 +5,8 @@
     reason = "the peers' and the bench's own; no model runs them"
 )]
 
+#[cfg(test)]
+mod broken;
 pub mod cells;
 pub mod design;
 pub mod enter;

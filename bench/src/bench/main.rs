@@ -22,6 +22,9 @@ struct Args {
     /// Write the report here, and its plots beside it
     #[arg(long)]
     report: Option<PathBuf>,
+    /// Put the short table into this file, between its marks
+    #[arg(long)]
+    readme: Option<PathBuf>,
     /// Write every sample here
     #[arg(long)]
     csv: Option<PathBuf>,
@@ -98,6 +101,9 @@ fn run(args: &Args) -> Result<usize, String> {
     match &args.report {
         Some(path) => report.write(path)?,
         None => print!("{}", report.tables()),
+    }
+    if let Some(path) = &args.readme {
+        report.fill_in(path)?;
     }
     let skipped = report.skipped();
     skipped.iter().for_each(|line| println!("skipped: {line}"));

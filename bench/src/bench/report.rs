@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::fs;
 use std::path::Path;
 
 use crate::cells::{Cell, Workload};
@@ -118,7 +119,8 @@ impl Report<'_> {
             self.lines(distance),
             self.rounds(distance)
         );
-        let batches = BTreeSet::from_iter(self.cells.iter().map(|cell| cell.batch));
+        let nops = self.cells.iter().filter(|cell| cell.workload.is_for_all());
+        let batches = BTreeSet::from_iter(nops.map(|cell| cell.batch));
         for batch in batches {
             let _ = write!(line, " {batch}");
         }
@@ -132,13 +134,17 @@ impl Report<'_> {
                 against,
                 bounds: &[],
             };
-            let of = self
-                .cells
-                .iter()
-                .filter(|cell| (cell.workload, cell.threads) == (workload, threads));
+            // Of NOPs all batches, of the rest what was promised.
+            let of = self.cells.iter().filter(|cell| {
+                (cell.workload, cell.threads) == (workload, threads)
+                    && (workload.is_for_all() || cell.batch == 1)
+            });
             let numbers = of.map(|&cell| {
                 let measured = goal.measured(self.results, self.peers, cell, distance);
-                measured.map_or(" -".into(), |(_, ratio)| format!(" {:.2}", ratio.median))
+                measured.map_or(" -".into(), |(_, ratio)| {
+                    let digits = if ratio.median < 50.0 { 2 } else { 0 };
+                    format!(" {:.digits$}", ratio.median)
+                })
             });
             let numbers = numbers.collect::<String>();
             if !numbers.is_empty() {
@@ -477,16 +483,87 @@ impl Report<'_> {
         add("ringway, local or set", of("set"));
     }
 
-    /// Writes the file, the plots beside it, and the README's part.
+    /// Writes the file, and the plots beside it.
     pub fn write(&self, file: &Path) -> Result<(), String> {
         let plots = self.plots();
         let folder = file.parent().unwrap_or(Path::new("."));
         for plot in &plots {
             plot::draw(plot, folder)?;
         }
-        let write = |path: &Path, text: &str| {
-            std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
-        };
         write(file, &self.markdown(&plots))
     }
+
+    /// Puts the short table into another file, between its marks.
+    pub fn fill_in(&self, file: &Path) -> Result<(), String> {
+        let text = fs::read_to_string(file);
+        let text = text.map_err(|error| format!("{}: {error}", file.display()))?;
+        let parts = text.split_once(START).and_then(|(before, rest)| {
+            let (_, after) = rest.split_once(END)?;
+            Some(format!("{before}{START}\n{}{END}{after}", self.short()))
+        });
+        let text = parts.ok_or_else(|| format!("{}: no {START} and {END}", file.display()))?;
+        write(file, &text)
+    }
+
+    /// A few peers in a few cells, of two threads.
+    fn short(&self) -> String {
+        use Workload::{NopOpen, PingPongTcp, PingPongUnix};
+        let Some(distance) = self.distances().into_iter().max_by_key(|&d| self.rounds(d)) else {
+            return String::new();
+        };
+        let cells = [1, 8, 32, 128]
+            .map(|batch| Cell::new(NopOpen, 2, batch))
+            .into_iter();
+        let cells: Vec<Cell> = cells
+            .chain([PingPongUnix, PingPongTcp].map(|net| Cell::new(net, 2, 1)))
+            .collect();
+        let mut text = format!(
+            "Two threads, million operations (round trips) a second; cache line's round trip {}.\n\n\
+             | | NOPs, batch 1 | 8 | 32 | 128 | socketpair, 1 connection a thread | TCP |\n\
+             |---|---|---|---|---|---|---|\n",
+            self.lines(distance)
+        );
+        let median = |cell, name| self.results.spread((cell, name), distance, 0);
+        let best = |family| {
+            move |cell| {
+                self.results
+                    .best(self.peers, family, cell, distance)
+                    .unwrap_or_default()
+            }
+        };
+        type Name<'n> = Box<dyn Fn(Cell) -> &'static str + 'n>;
+        let rows: [(&str, Name<'_>); 5] = [
+            (
+                "one ring, the best ordinary mutex",
+                Box::new(best(Family::Mutex)),
+            ),
+            (
+                "one ring, the best combining mutex",
+                Box::new(best(Family::Combining)),
+            ),
+            ("**one ring, ringway**", Box::new(|_| "claim")),
+            (
+                "ring per thread, io-uring crate",
+                Box::new(|_| "crate-inline"),
+            ),
+            ("**ring per thread, `ringway::set`**", Box::new(|_| "set")),
+        ];
+        for (row, name) in rows {
+            let numbers = cells.iter().map(|&cell| {
+                median(cell, name(cell)).map_or("-".into(), |rate| format!("{:.2}", rate.median))
+            });
+            let numbers = numbers.collect::<Vec<_>>().join(" | ");
+            let _ = writeln!(text, "| {row} | {numbers} |");
+        }
+        text += "\n![NOPs of two threads](bench/nop-open-2.svg)\n";
+        text
+    }
+}
+
+/// Between these is what a run fills in.
+const START: &str = "<!-- cargo xtask bench -->";
+const END: &str = "<!-- end of cargo xtask bench -->";
+
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
 }

@@ -246,3 +246,61 @@ impl Results {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers;
+
+    #[test]
+    fn every_round_has_every_peer_in_another_place() {
+        for count in [1, 2, 7, 30] {
+            let mut places = vec![0; count];
+            for round in 0..2 * count {
+                let order: Vec<usize> = order(count, round).collect();
+                let mut sorted = order.clone();
+                sorted.sort_unstable();
+                assert!(sorted.into_iter().eq(0..count));
+                order
+                    .iter()
+                    .enumerate()
+                    .for_each(|(place, peer)| places[*peer] += place);
+            }
+            // In the mean in the middle, give or take half a place.
+            let middle = (count - 1) * count;
+            assert!(
+                places.iter().all(|sum| sum.abs_diff(middle) <= count),
+                "{places:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_or_disturbed_is_left_out() {
+        let peers = peers::all();
+        let peer = peers
+            .iter()
+            .find(|peer| peer.name == "claim")
+            .expect("a peer");
+        let cell = Cell::new(Workload::NopOpen, 1, 1);
+        let mut results = Results::default();
+        let sample = |rate, delayed, wrong: Option<&str>| Sample {
+            values: vec![rate],
+            delayed,
+            wrong: wrong.map(String::from),
+        };
+        results.lines = vec![Duration::from_nanos(70); 3];
+        results.add(0, cell, peer, sample(1.0, 0.0, None));
+        results.add(1, cell, peer, sample(50.0, 0.07, None));
+        results.add(2, cell, peer, sample(90.0, 0.0, Some("one is lost")));
+        let spread = results
+            .spread((cell, "claim"), Distance::Near, 0)
+            .expect("one");
+        assert_eq!((spread.max, spread.count), (1.0, 1));
+        assert_eq!((results.dropped(), results.wrong().count()), (1, 1));
+        // More threads than CPUs: one is always ready and does not run.
+        let many = Cell::new(Workload::NopOpen, machine::cpus() + 1, 1);
+        results.add(0, many, peer, sample(1.0, 0.5, None));
+        assert_eq!(results.dropped(), 1);
+    }
+}
