@@ -1,4 +1,7 @@
 //! Many threads that wait on one ring, and completions one at a time.
+//!
+//! After each there is a pause in which they all fall asleep again: without it, threads that
+//! were woken for nothing find the next one, and what they cost does not show.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering::*};
@@ -14,10 +17,11 @@ use crate::op::Op;
 /// What came of a window.
 #[derive(Clone, Debug)]
 pub struct Idle {
+    /// Its time is without the pauses: from a push until one thread has it.
     pub window: Window,
     /// Voluntary context switches of the process, for each completion.
     pub switches: f64,
-    /// Nanoseconds of CPU time, for each completion, without the thread that submits: it
+    /// Nanoseconds of CPU time for each completion, pauses too, without the thread that submits: it
     /// spins.
     pub cpu: f64,
 }
@@ -85,8 +89,10 @@ fn push<D: Design>(design: &D, run: Run, round: &Round) -> Result<Idle, &'static
     let mut port = design.port(run.threads);
     let mut own = 0_u64;
     round.start.wait();
-    // They fall asleep.
     thread::sleep(Duration::from_millis(2));
+    // A thread that is woken for nothing takes a few of them.
+    let pause = Duration::from_micros(20 + 5 * u64::from(run.threads));
+    let mut paused = Duration::ZERO;
     let (start, before) = (Instant::now(), Spent::now());
     let mut number = 0;
     while start.elapsed() < run.window && own == 0 {
@@ -106,8 +112,13 @@ fn push<D: Design>(design: &D, run: Run, round: &Round) -> Result<Idle, &'static
         if round.had.load(Acquire) != number {
             break;
         }
+        let had = Instant::now();
+        while had.elapsed() < pause {
+            std::hint::spin_loop();
+        }
+        paused += had.elapsed();
     }
-    let (time, after) = (start.elapsed(), Spent::now());
+    let (time, after) = (start.elapsed() - paused, Spent::now());
     if own > 0 {
         return Err("the thread that submits takes the completions");
     }
