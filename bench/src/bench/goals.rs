@@ -52,8 +52,8 @@ impl Verdict {
     pub fn name(self) -> &'static str {
         match self {
             Self::Met => "met",
-            Self::Noise => "not met, within the control's noise",
-            Self::NotMet => "not met",
+            Self::Noise => "noise",
+            Self::NotMet => "**not met**",
         }
     }
 
@@ -369,17 +369,13 @@ fn bounds(
     near: Option<f64>,
     far: Option<f64>,
 ) -> Vec<(Distance, f64)> {
-    let (near, far) = (
-        near.map(|b| (Distance::Near, b)),
-        far.map(|b| (Distance::Far, b)),
-    );
+    let of = |bound: Option<f64>, distance| bound.map(|bound| (distance, bound));
     let both = match (threads, distance) {
-        (1, _) | (_, Distance::Near) => [near, None],
-        (_, Distance::Far) => [None, far],
-        (_, Distance::Middle) => [
-            near,
-            far.filter(|far| near.is_none_or(|near| near.1 != far.1)),
-        ],
+        // The same whatever the distance: nobody's in particular.
+        _ if near == far => [of(near, distance), None],
+        (1, _) | (_, Distance::Near) => [of(near, distance), None],
+        (_, Distance::Far) => [None, of(far, distance)],
+        (_, Distance::Middle) => [of(near, Distance::Near), of(far, Distance::Far)],
     };
     both.into_iter().flatten().collect()
 }

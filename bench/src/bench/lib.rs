@@ -19,3 +19,4 @@ pub mod plot;
 pub mod report;
 pub mod rounds;
 pub mod stats;
+pub mod verdicts;

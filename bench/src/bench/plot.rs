@@ -30,15 +30,16 @@ pub fn draw(plot: &Plot, folder: &Path) -> Result<(), String> {
 }
 
 fn lines(plot: &Plot, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    let root = SVGBackend::new(path, (760, 440)).into_drawing_area();
+    let root = SVGBackend::new(path, (880, 420)).into_drawing_area();
     root.fill(&WHITE)?;
+    let (graph, names) = root.split_horizontally(650);
     let values = plot
         .lines
         .iter()
         .flat_map(|(_, values)| values.iter().flatten());
     let top = 1.08 * values.copied().fold(0.0, f64::max);
     let last = plot.sizes.len().saturating_sub(1) as f64;
-    let mut chart = ChartBuilder::on(&root)
+    let mut chart = ChartBuilder::on(&graph)
         .caption(&plot.title, ("sans-serif", 18))
         .margin(12)
         .x_label_area_size(40)
@@ -69,17 +70,11 @@ fn lines(plot: &Plot, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let points = values.iter().enumerate();
         let points = points.filter_map(|(x, y)| Some((x as f64, (*y)?)));
         let points: Vec<(f64, f64)> = points.collect();
-        chart
-            .draw_series(LineSeries::new(points, style).point_size(3))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+        chart.draw_series(LineSeries::new(points, style).point_size(3))?;
+        let y = 60 + 24 * at as i32;
+        names.draw(&PathElement::new([(0, y), (20, y)], style))?;
+        names.draw(&Text::new(&name[..], (28, y - 6), ("sans-serif", 13)))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(TRANSPARENT)
-        .draw()?;
     root.present()?;
     Ok(())
 }

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::Path;
 
 use crate::cells::{Cell, Workload};
-use crate::goals::{self, Against, Outcome, Verdict};
+use crate::goals::{self, Against, Verdict};
 use crate::machine::Facts;
 use crate::peers::{Family, Peer};
 use crate::plot::{self, Plot};
 use crate::rounds::Results;
 use crate::stats::{Distance, FAR, NEAR, Spread};
+use crate::verdicts;
 
 /// All that a report is made of.
 pub struct Report<'r> {
@@ -254,53 +255,6 @@ impl Report<'_> {
         values.collect::<Vec<_>>().join(", ")
     }
 
-    /// Each goal in each cell.
-    fn goals(&self, outcomes: &[Outcome]) -> String {
-        let mut text = String::from(
-            "| goal | workload | threads | size | CPUs | measured | rounds | goal | |\n\
-             |---|---|---|---|---|---|---|---|---|\n",
-        );
-        for outcome in outcomes {
-            let Outcome {
-                goal,
-                cell,
-                distance,
-                of,
-                other,
-                measured,
-                bound,
-                verdict,
-            } = outcome;
-            let against = match goal.against {
-                Against::Peer(_) => other.to_string(),
-                Against::Best(family) => format!("best {} ({other})", family.name()),
-                Against::OneSubmitter => "raw of one thread".into(),
-                Against::Median => "p50, ns".into(),
-                Against::P99 => "p99, ns".into(),
-            };
-            let distance = match (cell.threads, distance == of) {
-                (1, _) => "".into(),
-                (_, true) => distance.name().into(),
-                (_, false) => format!("{}, goal of {}", distance.name(), of.name()),
-            };
-            let _ = writeln!(
-                text,
-                "| {}: {} / {against} | {} | {} | {} | {distance} | {:.2} [{:.2} to {:.2}] | {} | {bound:.2} | {} |",
-                goal.group,
-                goal.ours,
-                cell.workload.name(),
-                cell.threads,
-                cell.batch,
-                measured.median,
-                measured.min,
-                measured.max,
-                measured.count,
-                verdict.name(),
-            );
-        }
-        text
-    }
-
     /// How the controls came out: the ratio of two runs of the same.
     fn control(&self) -> String {
         let mut text = String::from(
@@ -377,13 +331,15 @@ impl Report<'_> {
         let _ = writeln!(text, "## The control\n\n{}", self.control());
         let _ = writeln!(
             text,
-            "## The goals\n\n{} met; {} not met by less than the control differs; {} not met. Ratios are medians of \
-             the rounds' ratios. Where the CPUs are neither near nor far, the goals of both are held against what \
-             was measured.\n\n{}",
+            "## The goals\n\n{} met; {} not met by less than the control differs; {} not met. \
+             A column is a size: the batch, or connections a thread. Ratios are medians of the rounds' ratios \
+             [least to most]; `noise` is a goal missed by less than the cell's control differs. Where the CPUs are \
+             neither near nor far, the goals of both are held against what was measured.\n\n{}\n{}",
             count(Verdict::Met),
             count(Verdict::Noise),
             count(Verdict::NotMet),
-            self.goals(&outcomes)
+            verdicts::table(&outcomes),
+            verdicts::instructions()
         );
         text += "## What was measured\n\n";
         for plot in plots {
@@ -480,7 +436,7 @@ impl Report<'_> {
         add("best combining mutex", best(Family::Combining));
         add("worker and queue", best(Family::Worker));
         add("ringway, one shared ring", of("claim"));
-        add("ringway, local or set", of("set"));
+        add("ringway, a set", of("set"));
     }
 
     /// Writes the file, and the plots beside it.
