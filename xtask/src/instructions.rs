@@ -84,9 +84,10 @@ fn missing() -> Option<String> {
     let is_root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     if is_root && Command::new("apt-get").arg("--version").output().is_ok() {
         println!("valgrind is not installed: installing it");
+        let mut update = Command::new("apt-get");
         let mut install = Command::new("apt-get");
         install.args(["install", "--yes", "--no-install-recommends", "valgrind"]);
-        match run(&mut install) {
+        match run(update.arg("update")).and_then(|()| run(&mut install)) {
             Ok(()) if is_there() => return None,
             Ok(()) => return Some("valgrind is not found after it was installed".into()),
             Err(why) => return Some(format!("valgrind is not installed, and {why}")),
