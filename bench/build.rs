@@ -8,7 +8,10 @@ fn main() {
     let rustc = std::env::var_os("RUSTC").unwrap_or("rustc".into());
     let version = std::process::Command::new(rustc).arg("--version").output();
     let version = version.map(|out| String::from_utf8_lossy(&out.stdout).into_owned());
-    println!("cargo::rustc-env=RUSTC={}", version.unwrap_or_default().trim());
+    println!(
+        "cargo::rustc-env=RUSTC={}",
+        version.unwrap_or_default().trim()
+    );
     let found = pkg_config::Config::new()
         .statik(true)
         .cargo_metadata(false)

@@ -9,7 +9,12 @@ pub const GETEVENTS: u32 = 1;
 
 /// `io_uring_enter(2)`; what the kernel took, or a negative error number.
 #[inline(always)]
-pub fn enter<const INLINE: bool>(ring: RawFd, to_submit: u32, min_complete: u32, flags: u32) -> i32 {
+pub fn enter<const INLINE: bool>(
+    ring: RawFd,
+    to_submit: u32,
+    min_complete: u32,
+    flags: u32,
+) -> i32 {
     if INLINE && cfg!(target_arch = "x86_64") {
         inline(ring, to_submit, min_complete, flags)
     } else {
@@ -48,7 +53,15 @@ fn through_libc(ring: RawFd, to_submit: u32, min_complete: u32, flags: u32) -> i
     let null = std::ptr::null::<u8>();
     // SAFETY: no argument is a pointer.
     let ret = unsafe {
-        libc::syscall(libc::SYS_io_uring_enter, ring, to_submit, min_complete, flags, null, 0)
+        libc::syscall(
+            libc::SYS_io_uring_enter,
+            ring,
+            to_submit,
+            min_complete,
+            flags,
+            null,
+            0,
+        )
     };
     if ret < 0 {
         // SAFETY: this thread's own errno.

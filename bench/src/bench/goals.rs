@@ -188,7 +188,7 @@ pub static GOALS: &[Goal] = &[
     goal(
         SHARED,
         (OPEN, &[2, 4]),
-        "claim",
+        "lead",
         Against::Best(Family::Mutex),
         &[
             (1, Some(3.5), Some(7.0)),
@@ -200,21 +200,47 @@ pub static GOALS: &[Goal] = &[
     goal(
         SHARED,
         (OPEN, &[2, 4]),
-        "claim",
+        "lead-64",
+        Against::Best(Family::Mutex),
+        &[
+            (1, Some(3.5), Some(7.0)),
+            (8, Some(1.9), Some(3.0)),
+            (32, Some(1.7), Some(2.0)),
+            (128, Some(1.5), Some(1.4)),
+        ],
+    ),
+    goal(
+        SHARED,
+        (OPEN, &[2, 4]),
+        "lead",
         Against::Best(Family::Combining),
         SAME,
     ),
     goal(
         SHARED,
         (OPEN, &[2, 4]),
-        "claim",
+        "lead-64",
+        Against::Best(Family::Combining),
+        SAME,
+    ),
+    goal(
+        SHARED,
+        (OPEN, &[2, 4]),
+        "lead",
+        Against::OneSubmitter,
+        &[(32, Some(0.95), None), (128, Some(0.95), None)],
+    ),
+    goal(
+        SHARED,
+        (OPEN, &[2, 4]),
+        "lead-64",
         Against::OneSubmitter,
         &[(32, Some(0.95), None), (128, Some(0.95), None)],
     ),
     goal(
         CALLED,
         (CLOSED, &[2, 4]),
-        "claim",
+        "lead",
         Against::Best(Family::Mutex),
         &[
             (1, Some(1.0), None),
@@ -226,7 +252,7 @@ pub static GOALS: &[Goal] = &[
     goal(
         CALLED,
         (CLOSED, &[2, 4]),
-        "claim",
+        "lead",
         Against::Best(Family::Combining),
         &[
             (1, None, Some(1.1)),
@@ -271,28 +297,28 @@ pub static GOALS: &[Goal] = &[
     goal(
         CALLER,
         (&[Workload::Latency], &[2]),
-        "claim",
+        "lead",
         Against::Median,
         &[(1, Some(50.0), Some(50.0))],
     ),
     goal(
         CALLER,
         (&[Workload::Latency], &[2]),
-        "claim",
+        "lead",
         Against::P99,
         &[(1, Some(200.0), Some(200.0))],
     ),
     goal(
         FEW,
         (&[Workload::PingPongUnix], &[2]),
-        "claim",
+        "lead",
         Against::Best(Family::Mutex),
         &[(1, Some(3.0), Some(3.0))],
     ),
     goal(
         FEW,
         (&[Workload::PingPongTcp], &[2]),
-        "claim",
+        "lead",
         Against::Best(Family::Mutex),
         &[(1, Some(2.0), Some(2.0))],
     ),
@@ -411,10 +437,16 @@ mod tests {
         let mut results = Results::default();
         for (round, rates) in rounds.iter().enumerate() {
             results.lines.push(Duration::from_nanos(nanos));
-            let names = [other, peer, "claim again"];
-            for (name, rate) in names.into_iter().zip(rates) {
+            let [others, ours, again] = *rates;
+            let named_rates = [
+                (other, others),
+                (peer, ours),
+                ("claim", ours),
+                ("claim again", again),
+            ];
+            for (name, rate) in named_rates {
                 let sample = Sample {
-                    values: vec![*rate],
+                    values: vec![rate],
                     delayed: 0.0,
                     wrong: None,
                 };
@@ -429,7 +461,7 @@ mod tests {
         let of = outcomes
             .iter()
             .filter(|outcome| match outcome.goal.against {
-                Against::Best(best) => best == family && outcome.goal.ours == "claim",
+                Against::Best(best) => best == family && outcome.goal.ours == "lead",
                 _ => false,
             });
         of.map(|outcome| (outcome.of, outcome.bound, outcome.verdict))
@@ -443,13 +475,13 @@ mod tests {
 
     #[test]
     fn ratios_are_of_rounds() {
-        let results = results("claim", 70, ROUNDS, CELL, "mutex-pl");
-        let ratio = results.ratio((CELL, "claim"), (CELL, "mutex-pl"), Distance::Near);
+        let results = results("lead", 70, ROUNDS, CELL, "mutex-pl");
+        let ratio = results.ratio((CELL, "lead"), (CELL, "mutex-pl"), Distance::Near);
         let ratio = ratio.expect("three rounds");
         assert_eq!((ratio.median, ratio.min, ratio.max), (4.0, 3.0, 4.0));
         assert!(
             results
-                .ratio((CELL, "claim"), (CELL, "mutex-pl"), Distance::Far)
+                .ratio((CELL, "lead"), (CELL, "mutex-pl"), Distance::Far)
                 .is_none()
         );
     }
@@ -457,7 +489,7 @@ mod tests {
     #[test]
     fn each_distance_has_its_goal() {
         let of = |nanos| {
-            let results = results("claim", nanos, ROUNDS, CELL, "mutex-pl");
+            let results = results("lead", nanos, ROUNDS, CELL, "mutex-pl");
             verdicts(&results, Family::Mutex)
         };
         let (near, far) = (
@@ -473,7 +505,7 @@ mod tests {
     fn noise_is_what_the_control_differs() {
         let at = |ours, again| {
             let rounds = [[1.0, ours, again]; 3];
-            let results = results("claim", 70, &rounds, CELL, "combining");
+            let results = results("lead", 70, &rounds, CELL, "combining");
             verdicts(&results, Family::Combining)[0].2
         };
         assert_eq!(at(1.0, 1.0), Verdict::Met);

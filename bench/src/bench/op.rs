@@ -73,7 +73,16 @@ impl Op {
         const FIXED_FILE: u64 = 1 << 8;
         let file = |opcode: u64, s: Span| {
             let first = opcode | (s.fd as u32 as u64) << 32;
-            [first, s.offset, s.at as u64, u64::from(s.len), user_data, 0, 0, 0]
+            [
+                first,
+                s.offset,
+                s.at as u64,
+                u64::from(s.len),
+                user_data,
+                0,
+                0,
+                0,
+            ]
         };
         match self {
             Op::Nop => [0, 0, 0, 0, user_data, 0, 0, 0],

@@ -6,7 +6,7 @@ use crate::design::locked::{Locked, ParkingLot, Std};
 use crate::design::per_thread::PerThread;
 use crate::design::queued::Queued;
 use crate::design::raw::Raw;
-use crate::design::ringway::{InSet, Own, Shared};
+use crate::design::ringway::{InSet, Leading, Own, Shared};
 use crate::design::{self, Design, Setup};
 use crate::load::clock::Spread;
 use crate::load::nop::{self, Nop};
@@ -383,6 +383,13 @@ fn of_ringway() -> Vec<Peer> {
             CLAIM,
             "claim, submit a call that returns",
         ),
+        stands::<Leading<8>>(
+            "lead",
+            Ringway,
+            CLAIM,
+            "claim; who enters also reaps for all, who waits keeps the lead",
+        ),
+        peer::<Leading<64>>("lead-64", Ringway, CLAIM, "lead with max_passes(64)"),
         stands::<Shared<true>>("any", Ringway, ANY, "one shared ring, Order::Any, inlined"),
         stands::<Own<true>>("local", Ringway, CLAIM, "a ring of one thread, inlined"),
         stands::<Own<false>>(

@@ -43,38 +43,38 @@ const LINE: &[Ratio] = &[
         Against::Peer("crate"),
     ),
     (
-        "2T open claim/mutex",
+        "2T open ringway/mutex",
         Workload::NopOpen,
         2,
-        "claim",
+        "lead",
         Against::Best(Family::Mutex),
     ),
     (
         "/combining",
         Workload::NopOpen,
         2,
-        "claim",
+        "lead",
         Against::Best(Family::Combining),
     ),
     (
         "/one submitter",
         Workload::NopOpen,
         2,
-        "claim",
+        "lead",
         Against::OneSubmitter,
     ),
     (
-        "2T closed claim/mutex",
+        "2T closed ringway/mutex",
         Workload::NopClosed,
         2,
-        "claim",
+        "lead",
         Against::Best(Family::Mutex),
     ),
     (
         "/combining",
         Workload::NopClosed,
         2,
-        "claim",
+        "lead",
         Against::Best(Family::Combining),
     ),
     (
@@ -84,20 +84,20 @@ const LINE: &[Ratio] = &[
         "set",
         Against::Peer("crate-inline"),
     ),
-    ("2T p50 ns", Workload::Latency, 2, "claim", Against::Median),
-    ("p99 ns", Workload::Latency, 2, "claim", Against::P99),
+    ("2T p50 ns", Workload::Latency, 2, "lead", Against::Median),
+    ("p99 ns", Workload::Latency, 2, "lead", Against::P99),
     (
-        "2T ping-pong unix claim/mutex",
+        "2T ping-pong unix ringway/mutex",
         Workload::PingPongUnix,
         2,
-        "claim",
+        "lead",
         Against::Best(Family::Mutex),
     ),
     (
         "tcp",
         Workload::PingPongTcp,
         2,
-        "claim",
+        "lead",
         Against::Best(Family::Mutex),
     ),
     (
@@ -435,7 +435,7 @@ impl Report<'_> {
         add("best ordinary mutex", best(Family::Mutex));
         add("best combining mutex", best(Family::Combining));
         add("worker and queue", best(Family::Worker));
-        add("ringway, one shared ring", of("claim"));
+        add("ringway, one shared ring", of("lead"));
         add("ringway, a set", of("set"));
     }
 
@@ -497,7 +497,7 @@ impl Report<'_> {
                 "one ring, the best combining mutex",
                 Box::new(best(Family::Combining)),
             ),
-            ("**one ring, ringway**", Box::new(|_| "claim")),
+            ("**one ring, ringway**", Box::new(|_| "lead")),
             (
                 "ring per thread, io-uring crate",
                 Box::new(|_| "crate-inline"),

@@ -85,9 +85,7 @@ impl<L: Lock, const DRAINS: bool> Port for CombiningPort<'_, L, DRAINS> {
             guarded, entering, ..
         } = self.design;
         let lock = if DRAINS { entering } else { &guarded.cq };
-        let count = lock
-            .try_hold()
-            .map_or(0, |held| guarded.drain(&held, seen));
+        let count = lock.try_hold().map_or(0, |held| guarded.drain(&held, seen));
         if DRAINS {
             self.design.serve(seen);
         }

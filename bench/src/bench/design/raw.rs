@@ -101,7 +101,11 @@ impl RawRing {
         }
         // SAFETY: the kernel reads and writes one struct.
         let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, SQ, &raw mut params) };
-        assert!(fd >= 0, "io_uring_setup: {}", std::io::Error::last_os_error());
+        assert!(
+            fd >= 0,
+            "io_uring_setup: {}",
+            std::io::Error::last_os_error()
+        );
         // SAFETY: the kernel just opened it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as RawFd) };
         assert_ne!(params.features & SINGLE_MMAP, 0);

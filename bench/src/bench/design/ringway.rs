@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, RawFd};
 
 use ringway::set::{Member, Set};
-use ringway::{Batch, Cq, Cqe, EnterError, Local, Order, Ring, Slot, Sq};
+use ringway::{Batch, Cq, Cqe, EnterError, Local, Order, Ring, Slot, Sq, Waiter};
 
 use super::{CQ, Design, Port, REAP, SQ, Setup};
 use crate::op::Op;
@@ -116,6 +116,80 @@ impl<const INLINE: bool> Port for SharedPort<INLINE> {
     }
 }
 
+/// One ring; who enters also reaps, for all, and who waits goes on waiting for all while
+/// little comes.
+pub struct Leading<const PASSES: u32>(Ring);
+
+pub struct LeadingPort {
+    ring: Ring,
+    sq: Sq,
+    waiter: Waiter,
+    cqes: [Cqe; CQ as usize],
+    looks: u32,
+}
+
+/// A thread looks for itself once in so often, where another may be at it.
+const LOOKS: u32 = 64;
+/// Completions that one thread handles faster than it wakes another.
+const KEEP: usize = 16;
+
+impl<const PASSES: u32> Design for Leading<PASSES> {
+    type Port<'d> = LeadingPort;
+
+    fn new(_: u32, setup: Setup) -> Self {
+        Self(builder(setup).max_passes(PASSES).build().expect("io_uring"))
+    }
+
+    fn port(&self, _: u32) -> Self::Port<'_> {
+        LeadingPort {
+            ring: self.0.clone(),
+            sq: self.0.sq(),
+            waiter: self.0.cq().waiter(KEEP),
+            cqes: [Cqe::default(); CQ as usize],
+            looks: 0,
+        }
+    }
+}
+
+impl Port for LeadingPort {
+    #[inline(always)]
+    fn submit(
+        &mut self,
+        len: u32,
+        mut next: impl FnMut() -> (Op, u64),
+        seen: &mut impl FnMut(u64, i32),
+    ) -> bool {
+        let room = match len {
+            1 => self.sq.pop().map(|slot| fill_one(slot, next())),
+            _ => self.sq.pop_batch(len).map(|batch| fill(batch, next)),
+        };
+        let reaped = self.ring.submit_and_reap(&mut self.cqes);
+        show(&self.cqes[..reaped.unwrap_or(0)], seen);
+        check(reaped.map(|_| ()));
+        room.is_some()
+    }
+
+    #[inline(always)]
+    fn reap(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
+        self.looks += 1;
+        if !self.looks.is_multiple_of(LOOKS) {
+            return 0;
+        }
+        let count = self.ring.cq().reap_batch(&mut self.cqes);
+        show(&self.cqes[..count], seen)
+    }
+
+    #[inline(always)]
+    fn wait(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
+        let reaped = self.waiter.wait_reap(&mut self.cqes, None);
+        show(&self.cqes[..reaped.expect("a wait")], seen)
+    }
+
+    fn ring(&self) -> RawFd {
+        self.ring.fd().expect("a descriptor").as_raw_fd()
+    }
+}
+
 /// The ring of one thread.
 pub struct Own<const INLINE: bool>(Setup);
 
@@ -135,7 +209,10 @@ impl<const INLINE: bool> Design for Own<INLINE> {
 
     fn port(&self, _: u32) -> Self::Port<'_> {
         let ring = match self.0.defers {
-            true => builder(self.0).single_issuer().defer_taskrun().taskrun_flag(),
+            true => builder(self.0)
+                .single_issuer()
+                .defer_taskrun()
+                .taskrun_flag(),
             false => builder(self.0),
         };
         OwnPort {
@@ -213,8 +290,12 @@ impl<R: Owned, const INLINE: bool> Port for OwnPort<R, INLINE> {
 
     #[inline(always)]
     fn reap(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
-        let count = self.ring.local().reap_batch(&mut self.cqes);
-        show(&self.cqes[..count], seen)
+        let mut count = 0;
+        for cqe in self.ring.local().reap_all() {
+            seen(cqe.user_data(), cqe.res());
+            count += 1;
+        }
+        count
     }
 
     #[inline(always)]

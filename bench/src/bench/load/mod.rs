@@ -105,7 +105,9 @@ pub fn whole(parts: &[Part]) -> Window {
     let end = parts.iter().map(|part| part.end).max();
     Window {
         operations: seen.count,
-        time: end.zip(start).map_or(Duration::ZERO, |(end, start)| end - start),
+        time: end
+            .zip(start)
+            .map_or(Duration::ZERO, |(end, start)| end - start),
         delayed: parts.iter().map(|part| part.delayed).fold(0.0, f64::max),
         wrong,
     }

@@ -94,7 +94,10 @@ fn window<D: Design, L: Load, const CLOSED: bool>(design: &D, run: Run, load: &L
         if D::SERVES {
             threads.spawn(|| design.serve(&is_over));
         }
-        parts.into_iter().map(|part| part.join().expect("no panic")).collect()
+        parts
+            .into_iter()
+            .map(|part| part.join().expect("no panic"))
+            .collect()
     });
     whole(&parts)
 }
