@@ -3,8 +3,6 @@
 
 use super::edges;
 use super::view::CqView;
-#[cfg(not(ringway_loom))]
-use super::view::SmallCqes;
 use crate::abi::{Cqe, Cqe32, cqe_flags};
 use crate::mapping::EntrySize;
 use crate::sync::{Mark, ReadMarks, reached};
@@ -74,24 +72,15 @@ impl CqQueue {
         }
     }
 
-    /// What lies ready, one at a time, for the only user of the queue (rule L1).
-    #[cfg(not(ringway_loom))]
-    #[inline(always)]
-    pub(crate) fn drain(&self) -> Drain<'_> {
-        let (at, filled) = self.filled();
-        Drain {
-            queue: self,
-            small: self.view.small_cqes(),
-            at,
-            end: at.wrapping_add(filled),
-        }
-    }
-
     /// Moves up to `out.len()` CQEs out of the ring, oldest first.
     #[inline]
     pub(crate) fn pop_batch(&self, out: &mut [Cqe]) -> usize {
         if self.view.size() != EntrySize::Small {
             return self.pop_sized(out.len(), |i, cqe, _| out[i] = cqe);
+        }
+        #[cfg(not(ringway_loom))]
+        if self.is_local {
+            return self.pop_local(out);
         }
         loop {
             let (head, filled) = self.filled();
@@ -105,6 +94,20 @@ impl CqQueue {
                 return count;
             }
         }
+    }
+
+    /// As `pop_batch`, for the only user of the queue: by itself, so that the loop of a shared
+    /// one is not made twice.
+    #[cfg(not(ringway_loom))]
+    #[inline(never)]
+    fn pop_local(&self, out: &mut [Cqe]) -> usize {
+        let (head, filled) = self.filled();
+        let count = out.len().min(filled as usize);
+        if count > 0 {
+            self.view.read_all(head, &mut out[..count]);
+            self.view.set_head(head.wrapping_add(count as u32));
+        }
+        count
     }
 
     pub(crate) fn pop_big(&self) -> Option<Cqe32> {
@@ -172,47 +175,5 @@ impl CqQueue {
                 .commit(self.view.slot_of(head.wrapping_add(i)), mark);
         }
         true
-    }
-}
-
-/// Reads CQEs where they lie. The head moves with each, so others may be taken between two.
-#[cfg(not(ringway_loom))]
-pub(crate) struct Drain<'q> {
-    queue: &'q CqQueue,
-    /// `None` where CQEs have other sizes.
-    small: Option<SmallCqes<'q>>,
-    /// The head, unless something else was taken meanwhile.
-    at: u32,
-    end: u32,
-}
-
-#[cfg(not(ringway_loom))]
-impl Drain<'_> {
-    #[inline(always)]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.at == self.end
-    }
-
-    #[inline(always)]
-    pub(crate) fn next(&mut self) -> Option<Cqe> {
-        match self.small {
-            Some(cqes) if cqes.head() == self.at => {
-                if self.is_empty() {
-                    return None;
-                }
-                let cqe = cqes.read(self.at);
-                self.at = self.at.wrapping_add(1);
-                cqes.set_head(self.at);
-                Some(cqe)
-            }
-            _ => self.again(),
-        }
-    }
-
-    #[cold]
-    fn again(&mut self) -> Option<Cqe> {
-        let cqe = self.queue.pop();
-        *self = self.queue.drain();
-        cqe
     }
 }

@@ -1,6 +1,5 @@
 //! The ring of one thread, and the ring that is not running yet.
 
-use super::cq::Drain;
 use super::kernel::{self, By, Enter, Kernel, Real};
 use super::submit::Turn;
 use super::wait_args::Wait;
@@ -38,25 +37,6 @@ pub struct Local {
     /// After the ring that reads it.
     pub(super) waits: Option<WaitTable>,
     thread: PhantomData<*mut ()>,
-}
-
-/// What [`Local::reap_all`] gives.
-#[must_use = "nothing is taken before the iterator is asked"]
-pub struct ReapAll<'r>(Drain<'r>);
-
-impl Iterator for ReapAll<'_> {
-    type Item = Cqe;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<Cqe> {
-        self.0.next()
-    }
-}
-
-impl fmt::Debug for ReapAll<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReapAll").finish_non_exhaustive()
-    }
 }
 
 impl Local {
@@ -256,27 +236,6 @@ impl Local {
     #[inline(always)]
     pub fn reap(&self) -> Option<Cqe> {
         self.core.reap()
-    }
-
-    /// The completions that lie ready, oldest first, read where they lie: for a loop over
-    /// them this is the cheapest. Never blocks. Each is taken when the iterator gives it;
-    /// dropped early, it leaves the rest. Its body may do with the ring what it likes.
-    ///
-    /// ```
-    /// # let ring = ringway::Ring::builder(8).build_local()?;
-    /// # for n in 0..3 {
-    /// #     let mut slot = ring.pop().expect("an empty ring has free slots");
-    /// #     unsafe { slot.prep_nop() }.user_data(n);
-    /// #     slot.push();
-    /// # }
-    /// # ring.submit()?;
-    /// let sum: u64 = ring.reap_all().map(|cqe| cqe.user_data()).sum();
-    /// assert_eq!(sum, 0 + 1 + 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[inline(always)]
-    pub fn reap_all(&self) -> ReapAll<'_> {
-        ReapAll(self.core.reap_all())
     }
 
     /// Up to `out.len()` completions, oldest first, and their number. Never blocks.

@@ -146,7 +146,7 @@ pub(crate) use kernel::message;
 #[cfg(any(feature = "sim", ringway_loom))]
 pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
-pub use local::{Disabled, Local, ReapAll, Waker};
+pub use local::{Disabled, Local, Waker};
 #[cfg(not(ringway_loom))]
 pub use resize::ResizeError;
 pub use slot::{Batch, Slot, SqesMut};

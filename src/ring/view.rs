@@ -328,17 +328,6 @@ impl CqView {
         words.map(|word| word.load(Relaxed))
     }
 
-    /// `None` where CQEs have other sizes.
-    #[cfg(not(ringway_loom))]
-    #[inline(always)]
-    pub(crate) fn small_cqes(&self) -> Option<SmallCqes<'_>> {
-        (self.at.cqe_size == EntrySize::Small).then(|| SmallCqes {
-            head: self.word(self.at.cq_head),
-            first: self.at.cqes,
-            mask: self.mask,
-        })
-    }
-
     /// The 16 bytes in a slot, as they are now: perhaps overwritten (rule C2).
     #[inline(always)]
     pub(crate) fn read(&self, slot: u32) -> Cqe {
@@ -372,42 +361,6 @@ impl CqView {
             }
             EntrySize::Mixed => [0, 0],
         }
-    }
-}
-
-/// The CQ of a view with 16-byte CQEs, for its only user (rule L1). A copy of what finds
-/// them, so that a loop over CQEs need not look again after each head that it stores.
-#[cfg(not(ringway_loom))]
-#[derive(Clone, Copy)]
-pub(crate) struct SmallCqes<'v> {
-    head: &'v AtomicU32,
-    first: NonNull<AtomicU64>,
-    mask: u32,
-}
-
-#[cfg(not(ringway_loom))]
-impl SmallCqes<'_> {
-    /// The head, as this thread has left it.
-    #[inline(always)]
-    pub(crate) fn head(self) -> u32 {
-        // Ordering: Relaxed; of one thread (rule L1).
-        self.head.load(Relaxed)
-    }
-
-    #[inline(always)]
-    pub(crate) fn set_head(self, to: u32) {
-        // Ordering: Release, see `CQ_CLAIM`.
-        self.head.store(to, edges::CQ_CLAIM.order());
-    }
-
-    #[inline(always)]
-    pub(crate) fn read(self, counter: u32) -> Cqe {
-        let word = ((counter & self.mask) as usize) << 1;
-        // SAFETY: rule V1; the slot is masked, so both words lie in the CQE array.
-        let words = unsafe { [self.first.add(word), self.first.add(word + 1)] };
-        // SAFETY: as above.
-        // Ordering: Relaxed; the tail was acquired before.
-        decode(words.map(|word| unsafe { word.as_ref() }.load(Relaxed)))
     }
 }
 

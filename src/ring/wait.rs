@@ -1,8 +1,6 @@
 //! Waiting for completions: one leader in the kernel, the others asleep on a futex.
 //! Rules W1 to W4 of [`super`].
 
-#[cfg(not(ringway_loom))]
-use super::cq::Drain;
 use super::kernel::{By, Enter};
 use super::submit::EnterError;
 use super::{Core, edges};
@@ -203,16 +201,6 @@ impl Core {
             if let (_, Some(cqe)) = self.wait(by, left, || self.reap())? {
                 return Ok(Some(cqe));
             }
-        }
-    }
-
-    #[cfg(not(ringway_loom))]
-    #[inline(always)]
-    pub(super) fn reap_all(&self) -> Drain<'_> {
-        let drain = self.cq.drain();
-        match drain.is_empty() && self.flush() {
-            true => self.cq.drain(),
-            false => drain,
         }
     }
 

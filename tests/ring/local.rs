@@ -159,68 +159,39 @@ fn push_nops(ring: &Local, numbers: std::ops::Range<u64>) {
     ring.submit().unwrap();
 }
 
-/// Counters start at 0 and go round the ring many times.
+/// Singly and in batches of all sizes, counters going round the ring many times.
 #[test]
-fn reaps_all_in_order_and_leaves_what_was_not_asked_for() {
+fn reaps_in_order_however_many_are_asked_for() {
     for ring in modes() {
-        let mut next = 0;
+        let mut seen = Vec::new();
+        let mut cqes = [Cqe::default(); 16];
         for round in 0..100 {
             push_nops(&ring, round * 8..round * 8 + 8);
-            for cqe in ring.reap_all().take(1 + round as usize % 8) {
-                assert_eq!(cqe.user_data(), next);
-                next += 1;
-            }
-            for cqe in ring.reap_all() {
-                assert_eq!(cqe.user_data(), next);
-                next += 1;
-            }
-            assert_eq!(ring.reap_all().count(), 0);
-        }
-        assert_eq!(next, 800);
-    }
-}
-
-#[test]
-fn the_body_of_reap_all_may_reap_and_submit() {
-    for ring in modes() {
-        push_nops(&ring, 0..6);
-        let mut seen = Vec::new();
-        let mut more = 6..10;
-        for cqe in ring.reap_all() {
-            seen.push(cqe.user_data());
-            if let Some(number) = more.next() {
-                push_nops(&ring, number..number + 1);
-            }
+            let asked = round as usize % 9;
+            let count = ring.reap_batch(&mut cqes[..asked]);
+            assert_eq!(count, asked);
+            seen.extend(cqes[..count].iter().map(Cqe::user_data));
             seen.extend(ring.reap().map(|cqe| cqe.user_data()));
+            let count = ring.reap_batch(&mut cqes);
+            seen.extend(cqes[..count].iter().map(Cqe::user_data));
+            assert_eq!(ring.reap(), None);
         }
-        seen.extend(ring.reap_all().map(|cqe| cqe.user_data()));
-        assert!(seen.iter().copied().eq(0..10), "{seen:?}");
+        assert!(seen.into_iter().eq(0..800));
     }
 }
 
 #[test]
-fn reap_all_gives_what_the_kernel_held_back() {
+fn reaps_what_the_kernel_held_back() {
     let ring = local(|builder| builder.cq_entries(8));
     for round in 0..3 {
         push_nops(&ring, round * 8..round * 8 + 8);
     }
     let mut seen = Vec::new();
+    let mut cqes = [Cqe::default(); 8];
     while seen.len() < 24 {
-        let before = seen.len();
-        seen.extend(ring.reap_all().map(|cqe| cqe.user_data()));
-        assert!(seen.len() > before, "{seen:?}");
+        let count = ring.reap_batch(&mut cqes);
+        assert!(count > 0, "{seen:?}");
+        seen.extend(cqes[..count].iter().map(Cqe::user_data));
     }
     assert!(seen.iter().copied().eq(0..24), "{seen:?}");
-}
-
-#[test]
-fn reap_all_takes_cqes_of_all_sizes() {
-    for ring in [local(Builder::cqe32), local(Builder::cqe_mixed)] {
-        let mut seen = Vec::new();
-        for round in 0..20 {
-            push_nops(&ring, round * 4..round * 4 + 4);
-            seen.extend(ring.reap_all().map(|cqe| cqe.user_data()));
-        }
-        assert!(seen.iter().copied().eq(0..80), "{seen:?}");
-    }
 }

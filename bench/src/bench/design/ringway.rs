@@ -56,6 +56,8 @@ pub struct SharedPort<const INLINE: bool> {
     sq: Sq,
     cq: Cq,
     cqes: [Cqe; REAP],
+    /// Pushes one at a time, and so reaps.
+    is_single: bool,
 }
 
 impl<const INLINE: bool> Design for Shared<INLINE> {
@@ -71,6 +73,7 @@ impl<const INLINE: bool> Design for Shared<INLINE> {
             sq: self.0.sq(),
             cq: self.0.cq(),
             cqes: [Cqe::default(); REAP],
+            is_single: false,
         }
     }
 }
@@ -88,6 +91,7 @@ impl<const INLINE: bool> Port for SharedPort<INLINE> {
         mut next: impl FnMut() -> (Op, u64),
         _: &mut impl FnMut(u64, i32),
     ) -> bool {
+        self.is_single = len == 1;
         let room = match len {
             1 => self.sq.pop().map(|slot| fill_one(slot, next())),
             _ => self.sq.pop_batch(len).map(|batch| fill(batch, next)),
@@ -101,6 +105,9 @@ impl<const INLINE: bool> Port for SharedPort<INLINE> {
 
     #[inline(always)]
     fn reap(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
+        if self.is_single {
+            return show(self.cq.reap().as_slice(), seen);
+        }
         let count = self.cq.reap_batch(&mut self.cqes);
         show(&self.cqes[..count], seen)
     }
@@ -196,6 +203,8 @@ pub struct Own<const INLINE: bool>(Setup);
 pub struct OwnPort<R, const INLINE: bool> {
     ring: R,
     cqes: [Cqe; REAP],
+    /// Pushes one at a time, and so reaps.
+    is_single: bool,
 }
 
 impl<const INLINE: bool> Design for Own<INLINE> {
@@ -218,6 +227,7 @@ impl<const INLINE: bool> Design for Own<INLINE> {
         OwnPort {
             ring: ring.build_local().expect("io_uring"),
             cqes: [Cqe::default(); REAP],
+            is_single: false,
         }
     }
 }
@@ -240,6 +250,7 @@ impl<const INLINE: bool> Design for InSet<INLINE> {
         OwnPort {
             ring: self.0.member().expect("io_uring"),
             cqes: [Cqe::default(); REAP],
+            is_single: false,
         }
     }
 }
@@ -276,6 +287,7 @@ impl<R: Owned, const INLINE: bool> Port for OwnPort<R, INLINE> {
         mut next: impl FnMut() -> (Op, u64),
         _: &mut impl FnMut(u64, i32),
     ) -> bool {
+        self.is_single = len == 1;
         let ring = self.ring.local();
         let room = match len {
             1 => ring.pop().map(|slot| fill_one(slot, next())),
@@ -290,12 +302,12 @@ impl<R: Owned, const INLINE: bool> Port for OwnPort<R, INLINE> {
 
     #[inline(always)]
     fn reap(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
-        let mut count = 0;
-        for cqe in self.ring.local().reap_all() {
-            seen(cqe.user_data(), cqe.res());
-            count += 1;
+        let ring = self.ring.local();
+        if self.is_single {
+            return show(ring.reap().as_slice(), seen);
         }
-        count
+        let count = ring.reap_batch(&mut self.cqes);
+        show(&self.cqes[..count], seen)
     }
 
     #[inline(always)]
