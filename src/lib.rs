@@ -41,9 +41,10 @@
 //! | [`Ring`], [`Sq`], [`Cq`] | any thread, any method, any time; clones share the ring | per method |
 //! | [`Slot`], [`Slot128`], [`Batch`] | one owner; may be sent to another thread, those of a `Local` not | push: lock-free |
 //! | [`Sq::pop`], [`Sq::pop_batch`] | any | lock-free |
-//! | [`Sq::submit`] | any; one thread enters for all | at most 8 kernel entries |
+//! | [`Sq::submit`], [`Ring::submit_and_reap`] | any; one thread enters for all | at most 8 kernel entries, unless `Builder::max_passes` says otherwise |
 //! | [`Cq::reap`], [`Cq::reap_batch`] | any | lock-free |
 //! | [`Cq::wait`], [`Cq::wait_reap`] | any | blocks |
+//! | [`Waiter`] | one at a time; may be sent to another | blocks, and keeps others waiting while it leads |
 //! | `Registrar` | the thread that asked the ring for it | blocks while a thread submits |
 //! | `BufRing` | one owner; may be sent to another thread, that of a `Local` not | add, advance: wait-free |
 //! | `RegisteredRing` | the thread that registered the ring | as the ring's |
@@ -57,6 +58,7 @@
 //!
 //! From top to bottom; nothing knows what stands above it.
 //!
+//! - `pool`: workers, reapers and a submitter over one ring, permits, an end with nothing in flight
 //! - `set`: a ring for each thread behind one handle, and messages between them
 //! - `prep`: what an operation is: one `unsafe prep_*` for each
 //! - `register`: what a ring knows beforehand: files, buffers, limits

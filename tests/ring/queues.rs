@@ -205,6 +205,8 @@ fn submit_and_reap_hands_out_each_completion_once() {
         for passes in [1, 2, 8, 64] {
             let ring = Ring::builder(16).order(order).max_passes(passes);
             let ring = ring.build().unwrap();
+            (0..3).for_each(|number| push_nop(&ring.sq(), number));
+            assert_eq!(ring.submit_and_reap(&mut [Cqe::default(); 8]), Ok(3));
             let count = AtomicU64::new(0);
             let parts: Vec<Vec<u64>> = std::thread::scope(|threads| {
                 let work = |thread: u64| {
