@@ -93,6 +93,16 @@ impl Core {
         self.sq.view.head_hint()
     }
 
+    /// Whether what was dropped can be silent.
+    pub(super) fn can_skip_cqes(&self) -> bool {
+        match &self.kernel {
+            #[cfg(not(ringway_loom))]
+            Kernel::Real(_) => self.params.features & crate::abi::features::CQE_SKIP != 0,
+            #[cfg(any(feature = "sim", ringway_loom))]
+            Kernel::Simulated(_) => true,
+        }
+    }
+
     pub(crate) fn is_sqpoll(&self) -> bool {
         self.is_sqpoll
     }

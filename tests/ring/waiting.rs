@@ -1,6 +1,7 @@
 //! Waits, wakes, timeouts, the SQ thread's sleep.
 
-use super::{LOST, ORDERS, next, push_nop, ring};
+use super::child::orders;
+use super::{LOST, next, push_nop, ring};
 use ringway::{Order, Ring, SqPoll, Waited};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -100,7 +101,7 @@ fn a_completion_wakes_at_most_two_of_sixteen() {
 /// fence before NEED_WAKEUP, about one in ten thousand is never seen.
 #[test]
 fn sqpoll_wakes_for_every_submission() {
-    for order in ORDERS {
+    for order in orders("waiting::sqpoll_wakes_for_every_submission") {
         near_idle(order, 300);
     }
 }
@@ -108,8 +109,9 @@ fn sqpoll_wakes_for_every_submission() {
 #[test]
 #[ignore = "minutes: cargo xtask stress"]
 fn stress_sqpoll_near_idle() {
-    near_idle(Order::Any, 10_000);
-    near_idle(Order::Claim, 10_000);
+    for order in orders("waiting::stress_sqpoll_near_idle") {
+        near_idle(order, 10_000);
+    }
 }
 
 fn near_idle(order: Order, rounds: u64) {

@@ -4,6 +4,7 @@ mod abi;
 mod args;
 mod fuzz;
 mod instructions;
+mod kernels;
 mod lines;
 mod loom;
 mod source;
@@ -40,6 +41,9 @@ cargo xtask COMMAND
   abi                     opcodes, preps, registrations and flags: how many there are, and how many the crate has
   abi --tried             runs the tests that try them and lists each opcode, registration and enter flag: tried,
                           or skipped and why
+  kernels [NAME]...       the tests on other kernels (5.10, 6.1, 6.12, 6.18, 7.2), each in a virtual machine: docs/kernels.md
+       [--run NAME]       one of the runs in tests/kernels/runs.tsv
+       [--cache FOLDER]   where what is fetched stays (default: target/kernels)
   instructions            user-space instructions per operation, by callgrind; needs valgrind
   lines                   lines of Rust per folder
 
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         "weaken" => weaken::weaken(args),
         "stress" => stress::stress(args),
         "fuzz" => fuzz::fuzz(args),
+        "kernels" => kernels::kernels(args),
         "instructions" => instructions::instructions(args),
         "abi" => abi::abi(args),
         "lines" => lines::lines(args),

@@ -1,7 +1,7 @@
 //! Other sizes for a ring that runs: what lies in it stays, and a refusal changes nothing.
 
+use super::LOST;
 use super::child::{has, in_child, linux, patiently, traces, tried, untried};
-use super::{LOST, ORDERS};
 use ringway::{Builder, Cqe, EnterError, Errno, Local, Order, ResizeError, Ring, SetupError};
 use ringway::{Slot, Wait, Waited};
 use std::io::Write;
@@ -13,6 +13,9 @@ use std::time::Instant;
 mod refused;
 
 use refused::too_few;
+
+/// Both: the kernels that resize have both.
+const ORDERS: [Order; 2] = [Order::Any, Order::Claim];
 
 type Set = fn(Builder<'static>) -> Builder<'static>;
 
