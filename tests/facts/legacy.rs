@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringway::{Builder, EnterError, Errno, Local, Ring, SetupError, SqPoll, Waited};
 
 use super::child::{linux, patiently};
+use super::here;
 
 fn legacy(change: impl Fn(Builder<'static>) -> Builder<'static>) -> Local {
     let built = patiently(|| change(Ring::builder(8).legacy()).build_local());
@@ -99,8 +100,10 @@ fn a_refused_sqe_ends_the_submit() {
     slot.push();
     push_nop(&ring, 3);
     assert_eq!(ring.submit(), Err(EnterError::Busy));
-    assert_eq!(next(&ring), (1, Ok(0)));
-    assert_eq!(next(&ring), (2, Err(libc::EINVAL)));
+    let (done, refused) = ((1, Ok(0)), (2, Err(libc::EINVAL)));
+    // Old kernels tell of the refusal first.
+    let order = here(&[((5, 10), [refused, done]), ((6, 12), [done, refused])]);
+    assert_eq!([next(&ring), next(&ring)], order);
     assert_eq!(ring.reap(), None);
     assert_eq!(ring.submit(), Ok(()));
     assert_eq!(next(&ring), (3, Ok(0)));
@@ -110,11 +113,13 @@ fn a_refused_sqe_ends_the_submit() {
 #[test]
 fn a_timeout_is_refused_by_old_kernels() {
     let ring = legacy(|builder| builder);
-    let expected = match linux(5, 11) {
+    // A stable 5.10 may have it.
+    let has = ring.features().ext_arg();
+    assert!(has || !linux(5, 11));
+    let expected = match has {
         true => Ok(Waited::TimedOut),
         false => Err(EnterError::Kernel(Errno::from_raw(libc::EINVAL))),
     };
-    assert_eq!(ring.features().ext_arg(), linux(5, 11));
     let soon = Some(Duration::from_millis(5));
     assert_eq!(ring.wait(soon), expected);
     assert_eq!(ring.submit_and_wait(1, soon), expected);
@@ -145,23 +150,12 @@ fn a_dropped_slot_may_post() {
 #[test]
 fn overflow_is_reaped() {
     let ring = legacy(|builder| builder);
-    let mut pushed = 0;
-    // Before Linux 5.13 a submit is refused while completions are held back.
-    while pushed < 17 || linux(5, 13) && pushed < 64 {
-        push_nop(&ring, pushed);
-        ring.submit().unwrap();
-        pushed += 1;
-    }
-    if !linux(5, 13) {
-        push_nop(&ring, pushed);
-        assert_eq!(ring.submit(), Err(EnterError::Busy));
-        pushed += 1;
-    }
-    let mut seen = 0;
-    while let Some(cqe) = ring.reap() {
-        assert_eq!(cqe.user_data(), seen);
-        seen += 1;
+    for number in 0..64 {
+        push_nop(&ring, number);
         ring.submit().unwrap();
     }
-    assert_eq!((seen, ring.cq_overflow()), (pushed, 0));
+    for number in 0..64 {
+        assert_eq!(ring.reap().map(|cqe| cqe.user_data()), Some(number));
+    }
+    assert_eq!((ring.reap(), ring.cq_overflow()), (None, 0));
 }

@@ -208,7 +208,12 @@ fn next_big(ring: &Local) -> Cqe32 {
 fn devices(path: &str) -> (File, File) {
     let namespace = path.replace("/dev/nvme", "/dev/ng");
     let (controller, _) = path.rsplit_once('n').expect("nvme0n1");
-    (direct(&namespace), direct(controller))
+    // Which takes no flag for direct I/O: that is all there is.
+    let open = |path: &str| {
+        let device = OpenOptions::new().read(true).write(true).open(path);
+        device.unwrap_or_else(|error| panic!("{path}: {error}"))
+    };
+    (open(&namespace), open(controller))
 }
 
 /// Commands with an SQE of 128 bytes and a CQE of 32.

@@ -1,8 +1,8 @@
 //! The first process of a virtual machine: makes a system of a kernel, runs the tests one
 //! after the other, and says on the second serial line what came of them.
 //!
-//! What it says, a line each: `ready RELEASE`; for each run `begin NAME`, its output with
-//! `| ` before each line, what its tests said in the files they were given (`skipped: ...`,
+//! What it says, a line each: `ready RELEASE`; for each run `begin NAME`, its output and
+//! errors with `| ` or `! ` before each line, what its tests said in the files they were given (`skipped: ...`,
 //! `tried<TAB>...`), `end NAME STATUS SECONDS`; in the end `done`. Without that last line the
 //! machine died.
 

@@ -1,10 +1,10 @@
 //! Runs what the disk lists.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, PipeReader};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,9 +40,22 @@ pub fn run_all(line: &mut Line, nvme: &str) {
     }
 }
 
+/// Hands on the lines that come out of a pipe, each with a mark before it.
+fn pass_on(reader: PipeReader, mark: char, to: Sender<String>) {
+    thread::spawn(move || {
+        for words in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
+            let words = String::from_utf8_lossy(&words);
+            if to.send(format!("{mark} {words}")).is_err() {
+                break;
+            }
+        }
+    });
+}
+
 /// Passes on what the program says; how it ended, in one word.
 fn run_one(line: &mut Line, command: &mut Command, limit: Duration) -> String {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let (out, its_out) = std::io::pipe().expect("a pipe");
+    let (err, its_err) = std::io::pipe().expect("a pipe");
     command
         .current_dir("/disk/tmp")
         .env("PATH", "/bin")
@@ -52,27 +65,22 @@ fn run_one(line: &mut Line, command: &mut Command, limit: Duration) -> String {
         .env("RINGWAY_SKIPPED", SKIPPED)
         .env("RINGWAY_TRIED", TRIED)
         .stdin(Stdio::null())
-        .stdout(writer.try_clone().expect("a pipe"))
-        .stderr(writer)
+        .stdout(its_out)
+        .stderr(its_err)
         // What is left of it can be ended together.
         .process_group(0);
     let mut child = command.spawn().expect("a program");
-    // The writing end is in the command.
+    // The writing ends are in the command.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let (said, hear) = mpsc::channel();
-    thread::spawn(move || {
-        for words in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
-            let words = String::from_utf8_lossy(&words).into_owned();
-            if said.send(words).is_err() {
-                break;
-            }
-        }
-    });
+    // Tests are read out of the first: what goes to the other may come inside a line.
+    pass_on(out, '|', said.clone());
+    pass_on(err, '!', said);
     let deadline = Instant::now() + limit;
     let in_time = loop {
         let left = deadline.saturating_duration_since(Instant::now());
         match hear.recv_timeout(left) {
-            Ok(words) => line.say(&format!("| {words}")),
+            Ok(words) => line.say(&words),
             Err(RecvTimeoutError::Disconnected) => break true,
             Err(RecvTimeoutError::Timeout) => break false,
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::expected::Version;
-use crate::{output, run};
+use crate::output;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -76,9 +76,10 @@ impl Apt {
             .collect();
         write(&self.folder.join("sources.list"), &sources)?;
         // Without the option, a suite that cannot be fetched is a warning.
-        run(self
-            .command("apt-get")
-            .args(["-q", "-o", "APT::Update::Error-Mode=any", "update"]))
+        println!("fetching what there is");
+        let mut update = self.command("apt-get");
+        update.args(["-qq", "-o", "APT::Update::Error-Mode=any", "update"]);
+        output(&mut update).map(drop)
     }
 
     /// apt, told where everything lies that it would look for in the system.
@@ -135,8 +136,9 @@ impl Apt {
         let _ = fs::remove_dir_all(&debs);
         make(&debs)?;
         let mut download = self.command("apt-get");
-        download.args(["-q", "download"]).args(packages);
-        run(download.current_dir(&debs))?;
+        download.args(["-qq", "download"]).args(packages);
+        println!("fetching {}", packages.join(", "));
+        output(download.current_dir(&debs))?;
         unpack_all(&debs, into)
     }
 }
@@ -212,9 +214,10 @@ pub fn tools(cache: &Path) -> Result<PathBuf, String> {
     if !folder.exists() {
         let apt = Apt::open(cache)?;
         let mut install = apt.command("apt-get");
-        install.args(["-q", "-y", "--no-install-recommends", "--download-only"]);
+        install.args(["-qq", "-y", "--no-install-recommends", "--download-only"]);
         install.args(["-t", TOOLS_SUITE, "install"]).args(TOOLS);
-        run(&mut install)?;
+        println!("fetching {} and what they need", TOOLS.join(", "));
+        output(&mut install)?;
         unpack_all(&apt.folder.join("archives"), &folder)?;
     }
     Ok(folder)
