@@ -9,11 +9,17 @@ mod child;
 
 use child::{has, orders};
 use ringway::{Builder, Cqe, Order, Ring, SqPoll};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 const THREADS: u64 = 8;
-const NOPS: u64 = 20_000;
+
+/// Of each thread; RINGWAY_NOPS for machines on which that takes too long.
+static NOPS: LazyLock<u64> = LazyLock::new(|| match std::env::var("RINGWAY_NOPS") {
+    Ok(nops) => nops.parse().expect("RINGWAY_NOPS is a number"),
+    Err(_) => 20_000,
+});
 
 /// Which of the `user_data` came, and how often any came again.
 struct Seen {
@@ -149,47 +155,47 @@ fn sqpoll(entries: u32, order: Order) -> Builder<'static> {
 
 #[test]
 fn b1_any_order_2_entries() {
-    run(plain(2, Order::Any), NOPS, 1);
+    run(plain(2, Order::Any), *NOPS, 1);
 }
 
 #[test]
 fn b1_any_order_256_entries() {
-    run(plain(256, Order::Any), NOPS, 1);
+    run(plain(256, Order::Any), *NOPS, 1);
 }
 
 #[test]
 fn b1_claim_order_2_entries() {
     if has_claim_order("b1_claim_order_2_entries") {
-        run(plain(2, Order::Claim), NOPS, 1);
+        run(plain(2, Order::Claim), *NOPS, 1);
     }
 }
 
 #[test]
 fn b1_claim_order_256_entries() {
     if has_claim_order("b1_claim_order_256_entries") {
-        run(plain(256, Order::Claim), NOPS, 1);
+        run(plain(256, Order::Claim), *NOPS, 1);
     }
 }
 
 #[test]
 fn b1_batches() {
     for order in orders("b1_batches") {
-        run(plain(256, order), NOPS, 7);
+        run(plain(256, order), *NOPS, 7);
     }
 }
 
 #[test]
 fn b1_sqpoll_2_entries() {
     for order in orders("b1_sqpoll_2_entries") {
-        run(sqpoll(2, order), NOPS / 10, 1);
+        run(sqpoll(2, order), *NOPS / 10, 1);
     }
 }
 
 #[test]
 fn b1_sqpoll_256_entries() {
-    run(sqpoll(256, Order::Any), NOPS, 1);
+    run(sqpoll(256, Order::Any), *NOPS, 1);
     if has_claim_order("b1_sqpoll_256_entries") {
-        run(sqpoll(256, Order::Claim), NOPS, 3);
+        run(sqpoll(256, Order::Claim), *NOPS, 3);
     }
 }
 
@@ -207,7 +213,7 @@ fn stress() {
                 let start = Instant::now();
                 let each = runs.div_ceil(8);
                 for _ in 0..each {
-                    run(make(entries, order), NOPS, 1);
+                    run(make(entries, order), *NOPS, 1);
                 }
                 let elapsed = start.elapsed();
                 eprintln!("{each} runs, {order:?}, {entries} entries{name}: {elapsed:.1?}");

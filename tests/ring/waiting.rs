@@ -47,6 +47,17 @@ fn each_wake_stops_one_of_sixteen() {
     }
 }
 
+/// Faster than an SQ thread takes SQEs, where wakes are such: none is refused.
+#[test]
+fn wakes_in_a_row_wait_for_the_sq_thread() {
+    let builder = Ring::builder(2).sqpoll(SqPoll::new());
+    let ring = builder.build().expect("io_uring");
+    (0..100).for_each(|user_data| ring.wake(user_data).expect("wake"));
+    let mut seen: Vec<u64> = (0..100).map(|_| next(&ring).user_data()).collect();
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..100));
+}
+
 /// How often this thread has gone to sleep.
 fn sleeps() -> u64 {
     // SAFETY: the call fills the structure, which may be all zeroes.

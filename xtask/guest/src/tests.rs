@@ -61,6 +61,9 @@ fn run_one(line: &mut Line, command: &mut Command, limit: Duration) -> String {
         .env("PATH", "/bin")
         .env("TMPDIR", "/disk/tmp")
         .env("RINGWAY_GUEST", "1")
+        // An emulated CPU is slow.
+        .env("RINGWAY_NOPS", "1000")
+        .env("RINGWAY_RUNS", "8")
         .env("RINGWAY_EXAMPLES", "/disk/bin/examples")
         .env("RINGWAY_SKIPPED", SKIPPED)
         .env("RINGWAY_TRIED", TRIED)

@@ -1,7 +1,7 @@
 //! The machine: an emulated PC with two CPUs and two NVMe disks, and what it says.
 
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -99,7 +99,7 @@ impl Machine {
         disks: [&Path; 2],
     ) -> Result<Said, String> {
         let mut qemu = self.qemu(kernel, initramfs, disks);
-        let log = self.cache.join(format!("said-{}.txt", kernel.version));
+        let path = self.cache.join(format!("said-{}.txt", kernel.version));
         let mut child = qemu
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -115,17 +115,19 @@ impl Machine {
                 }
             }
         });
+        let failed = |error| format!("{}: {error}", path.display());
+        let mut log = File::create(&path).map_err(failed)?;
         let mut lines = Vec::new();
         while let Ok(line) = hear.recv_timeout(SILENCE) {
             if line.starts_with("ready ") || line.starts_with("end ") {
                 println!("{line}");
             }
+            writeln!(log, "{line}").map_err(failed)?;
             lines.push(line);
         }
         // It has ended, or is silent.
         let _ = child.kill();
         let _ = child.wait();
-        fs::write(&log, lines.join("\n")).map_err(|error| format!("{}: {error}", log.display()))?;
         let console = fs::read(self.console(kernel)).unwrap_or_default();
         Ok(Said::of(
             lines,

@@ -71,8 +71,8 @@ pub struct Disk {
 
 impl Disk {
     pub fn build(machine: &Machine, expected: &Expected) -> Result<Self, String> {
-        let line = "test --no-run --features sim --tests --examples";
-        let programs = build(static_cargo(line))?;
+        let mut programs = build(static_cargo("test --no-run --features sim --tests"))?;
+        programs.extend(build(static_cargo("build --features sim --examples"))?);
         let root = machine.cache().join("disk");
         let failed = |error: io::Error| format!("{}: {error}", root.display());
         let _ = fs::remove_dir_all(&root);
