@@ -123,6 +123,18 @@ pub fn linux(major: u32, minor: u32) -> bool {
     (next(), next()) >= (major, minor)
 }
 
+/// The row of the running kernel: the last whose version, such as `6.18.44`, is not newer.
+pub fn here<T: Clone>(rows: &[(&str, T)]) -> T {
+    let numbers = |text: &str| -> Vec<u32> {
+        let numbers = text.split(|c: char| !c.is_ascii_digit());
+        numbers.take(3).map_while(|n| n.parse().ok()).collect()
+    };
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let running = numbers(&release);
+    let row = rows.iter().rev().find(|row| numbers(row.0) <= running);
+    row.expect("a row for old kernels").1.clone()
+}
+
 /// As [`linux`], and says so if not.
 pub fn has(major: u32, minor: u32, test: &str, what: &str) -> bool {
     let has = linux(major, minor);

@@ -21,24 +21,13 @@ mod refuse;
 mod rewind;
 mod waiters;
 
-use std::fmt::Debug;
 use std::fs;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use child::linux;
+use child::here;
 use raw_ring::PATIENCE;
-
-/// From this kernel on.
-type Since<T> = ((u32, u32), T);
-
-/// The row of the running kernel: the last that is not newer.
-fn here<T: Copy + Debug>(table: &[Since<T>]) -> T {
-    let mut rows = table.iter().rev();
-    let row = rows.find(|((major, minor), _)| linux(*major, *minor));
-    row.expect("a row for old kernels").1
-}
 
 /// The number by which a thread is found, told by itself.
 #[derive(Default)]

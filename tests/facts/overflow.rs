@@ -73,7 +73,7 @@ fn what_is_held_back_is_overtaken_or_not() {
     let mut seen = numbers(&ring);
     assert_eq!(ring.enter(0, 0, GETEVENTS), Ok(0));
     seen.extend(numbers(&ring));
-    let last = here(&[((5, 10), [9, 8]), ((6, 1), [8, 9])]);
+    let last = here(&[("5.10", [9, 8]), ("6.1", [8, 9])]);
     assert_eq!((seen.len(), &seen[7..]), (9, &last[..]), "{seen:?}");
 }
 

@@ -60,7 +60,7 @@ fn one_that_waits_for_more_hides_the_wake_up() {
     let all: Vec<_> = (0..5).map(|_| ended_by_one(&[1, 2])).collect();
     assert_eq!(all, [(); 5].map(|()| vec![0]), "the first gets it");
     let all: Vec<_> = (0..5).map(|_| ended_by_one(&[2, 1])).collect();
-    let second: &[usize] = here(&[((5, 10), &[][..]), ((6, 1), &[1]), ((6, 18), &[])]);
+    let second: &[usize] = here(&[("5.10", &[][..]), ("6.1", &[1]), ("6.18", &[])]);
     assert_eq!(all, [second; 5], "whether the second sleeps on");
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringway::register::RegisteredRing;
 use ringway::{Builder, EnterError, Errno, Local, Order, SetupError, SqPoll, Waited};
 
-use super::child::{has, in_child, orders, traces, tried};
+use super::child::{has, in_child, linux, orders, traces, tried};
 use super::*;
 
 const LOST: Option<Duration> = Some(Duration::from_secs(20));
@@ -267,7 +267,8 @@ fn a_local_ring_gives_its_place_back_where_it_is_dropped() {
             let there = scope.spawn(move || {
                 let there = places(shared);
                 receive.recv().unwrap();
-                waker.wake(1).unwrap();
+                let woken = waker.wake(1);
+                assert!(woken.is_ok() || !linux(6, 13), "{woken:?}");
                 drop(waker);
                 assert!(there.iter().all(|one| enter(one.index()).is_ok()));
             });

@@ -42,7 +42,7 @@ cargo xtask COMMAND
   abi --tried             runs the tests that try them and lists each opcode, registration and enter flag: tried,
                           or skipped and why
   kernels [NAME]...       the tests on other kernels (5.10, 6.1, 6.12, 6.18, 7.2), each in a virtual machine: docs/kernels.md
-       [--run NAME]       one of the runs in tests/kernels/runs.tsv
+       [--run NAME,...]   these of the runs in tests/kernels/runs.tsv
        [--cache FOLDER]   where what is fetched stays (default: target/kernels)
   instructions            user-space instructions per operation, by callgrind; needs valgrind
   lines                   lines of Rust per folder

@@ -56,12 +56,16 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// The tables; or of the one run that is asked for.
+    /// The tables; of the runs that are asked for, with commas between the names.
     pub fn read(only: Option<&str>) -> Result<Self, String> {
         let mut runs = rows(RUNS, Run::parse)?;
-        runs.retain(|run| only.is_none_or(|name| name == run.name));
-        if runs.is_empty() {
-            return Err(format!("{RUNS} has no such run"));
+        if let Some(only) = only {
+            let names: Vec<&str> = only.split(',').collect();
+            let has = |name: &str| runs.iter().any(|run| run.name == name);
+            if let Some(name) = names.iter().find(|name| !has(name)) {
+                return Err(format!("{RUNS} has no run {name}"));
+            }
+            runs.retain(|run| names.contains(&run.name.as_str()));
         }
         let skips = rows(SKIPS, Skip::parse)?;
         Ok(Self { runs, skips })

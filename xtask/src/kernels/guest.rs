@@ -92,6 +92,8 @@ impl Disk {
                 return Err(format!("there is no test binary {}", run.program));
             }
         }
+        // Tests run where there is one.
+        fs::copy("Cargo.toml", root.join("tmp/Cargo.toml")).map_err(failed)?;
         // Where the tests leave their files: cargo has told them when it built them.
         let folder = crate::target().join(TARGET).join("tmp");
         fs::write(root.join("folder"), folder.display().to_string()).map_err(failed)?;
