@@ -28,7 +28,12 @@ const SCRATCH_MIB: u64 = 16;
 fn static_cargo(line: &str) -> Command {
     let mut command = cargo(line);
     command
-        .args(["--release", "--target", TARGET, "--message-format=json"])
+        .args([
+            "--release",
+            "--target",
+            TARGET,
+            "--message-format=json-render-diagnostics",
+        ])
         .env("RUSTFLAGS", "-Ctarget-feature=+crt-static")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "0")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
