@@ -81,7 +81,8 @@ fn big_and_small_sqes_are_shared() {
         Ok(_) => share(mixed.cqe_mixed(), true),
         Err(refused) => {
             assert!(!crate::child::linux(6, 19), "{refused}");
-            skip("big_and_small_sqes_are_shared", &refused.to_string());
+            let test = "big_and_small_sqes_are_shared";
+            skip(test, "SQE_MIXED came with Linux 6.19");
             untried("OP_NOP128", "SQE_MIXED came with Linux 6.19");
         }
     }

@@ -42,9 +42,10 @@ pub struct Run {
     pub arguments: Vec<String>,
 }
 
-/// What one test says that it skips, below a version or always.
+/// What one test says that it skips, from one version on and below another.
 struct Skip {
     run: String,
+    from: Option<Version>,
     below: Option<Version>,
     name: String,
     reason: String,
@@ -88,7 +89,11 @@ impl Expected {
 
     /// The lines with which a run's tests must name what they skip.
     pub fn skips(&self, version: Version, run: &str) -> Vec<String> {
-        let fits = |skip: &&Skip| skip.run == run && skip.below.is_none_or(|below| version < below);
+        let fits = |skip: &&Skip| {
+            skip.run == run
+                && skip.from.is_none_or(|from| version >= from)
+                && skip.below.is_none_or(|below| version < below)
+        };
         let skips = self.skips.iter().filter(fits);
         let mut lines: Vec<String> = skips
             .map(|skip| format!("{}: {}", skip.name, skip.reason))
@@ -115,21 +120,25 @@ impl Run {
 
 impl Skip {
     fn parse(columns: &[&str]) -> Result<Self, String> {
-        let [run, below, name, reason] = columns else {
-            return Err("wants RUN, BELOW, NAME, REASON".into());
+        let [run, kernels, name, reason] = columns else {
+            return Err("wants RUN, FROM..BELOW, NAME, REASON".into());
         };
-        let below = match *below {
-            "always" => None,
-            version => Some(version.parse::<Version>()?),
+        let (from, below) = kernels.split_once("..").ok_or("wants FROM..BELOW")?;
+        let version = |text: &str| match text {
+            "" => Ok(None),
+            text => text.parse::<Version>().map(Some),
         };
-        // The reason is where the version comes from: the two may not drift apart.
-        if let Some(version) = below
-            && !reason.contains(&format!("Linux {version}"))
+        let (from, below) = (version(from)?, version(below)?);
+        // What came with a kernel may be in older ones too, but is not missing later.
+        let came = reason.split("came with Linux ").nth(1);
+        if let Some(came) = came
+            && below.is_none_or(|below| below > came.parse().unwrap_or(below))
         {
-            return Err(format!("the reason does not say Linux {version}"));
+            return Err(format!("skipped on Linux {came} or later"));
         }
         Ok(Self {
             run: run.to_string(),
+            from,
             below,
             name: name.to_string(),
             reason: reason.to_string(),
