@@ -7,7 +7,7 @@ mod refuse;
 
 use std::fs::{self, File};
 
-use child::{has, in_child, patiently, skip, traces};
+use child::{has, here, in_child, linux, patiently, skip, traces};
 use refuse::{deny, limit};
 use ringway::{Builder, Errno, Ring, SetupError, Unavailable};
 
@@ -85,6 +85,7 @@ fn the_filter_of_another_thread_is_not_blamed() {
 fn no_files_left() {
     in_child("no_files_left", || {
         let before = traces();
+        let knows_no_mmap = linux(6, 5);
         limit(libc::RLIMIT_NOFILE, 40);
         let mut files: Vec<File> = Vec::new();
         while let Ok(file) = File::open("/dev/null") {
@@ -95,7 +96,12 @@ fn no_files_left() {
         let expected = Unavailable::NoFile { limit: 40 };
         assert_eq!(error, SetupError::Unavailable(expected));
         assert!(error.to_string().contains("all its 40 files"));
-        assert_eq!(own.expect_err("was built"), error);
+        let own = own.expect_err("was built");
+        match knows_no_mmap {
+            true => assert_eq!(own, error),
+            // Without a file to read, the kernel's version is known.
+            false => assert!(own.to_string().starts_with("NO_MMAP needs Linux 6.5")),
+        }
         drop(files);
         assert_eq!(traces(), before);
         assert!(make(Ring::builder(8)).is_ok());
@@ -120,6 +126,11 @@ fn too_little_memory_to_lock() {
         // The header, 8192 CQEs and the index array; 4096 SQEs.
         let need = pages(64 + 8192 * 16 + 4096 * 4) + pages(4096 * 64);
         limit(libc::RLIMIT_MEMLOCK, need - 1);
+        // Not every kernel counts rings.
+        if !here(&[("5.18", false), ("6.18", true), ("7.2", false)]) {
+            assert!(make(Ring::builder(4096)).is_ok());
+            return;
+        }
         assert_eq!(
             reason(Ring::builder(4096)),
             Unavailable::Memlock {

@@ -36,7 +36,7 @@ pub enum DriverError {
         room: u32,
     },
     /// The ring is to be entered by an index of its thread's, or waited for by a table of
-    /// waits: those are for rings that one thread uses alone.
+    /// waits, or is a legacy one: those are for rings that one thread uses alone.
     ByIndex,
     /// A control reserve below 2: one CQE for wakes, one for cancel requests.
     Reserve {
@@ -54,7 +54,7 @@ impl fmt::Display for DriverError {
                  ask for fewer, or for more cq_entries"
             ),
             Self::ByIndex => {
-                f.write_str("a ring with an index or a table of waits: leave them out")
+                f.write_str("a ring with an index, a table of waits, or legacy: leave them out")
             }
             Self::Reserve { asked } => {
                 write!(f, "a control reserve of {asked}: at least 2")

@@ -1,7 +1,7 @@
 //! What all handles of a ring share.
 
 use super::cq::CqQueue;
-use super::kernel::{Enter, Kernel};
+use super::kernel::{By, Enter, Kernel};
 use super::sq::{Claim, SqQueue};
 use super::submit::{EnterError, Submitter};
 use super::view::{CqView, SqView};
@@ -101,6 +101,16 @@ impl Core {
         self.sq.view.head_hint()
     }
 
+    /// Whether what was dropped can be silent.
+    pub(super) fn can_skip_cqes(&self) -> bool {
+        match &self.kernel {
+            #[cfg(not(ringway_loom))]
+            Kernel::Real(_) => self.params.features & crate::abi::features::CQE_SKIP != 0,
+            #[cfg(any(feature = "sim", ringway_loom))]
+            Kernel::Simulated(_) => true,
+        }
+    }
+
     pub(crate) fn is_sqpoll(&self) -> bool {
         self.is_sqpoll
     }
@@ -140,8 +150,10 @@ impl Core {
     }
 
     fn wake_by_nop(&self, user_data: u64) -> Result<(), EnterError> {
-        // Two attempts: a ring that is full of pushed operations has room after a submit.
-        for _ in 0..2 {
+        // Two attempts: a ring that is full of pushed operations has room after a submit; or
+        // with an SQ thread, when that has taken some.
+        let mut attempts = 2;
+        while attempts > 0 {
             if let Some(claim) = self.sq.pop() {
                 let mut slot = super::Slot::<super::Ring>::new(self, claim);
                 // SAFETY: a NOP holds no pointer.
@@ -150,6 +162,12 @@ impl Core {
                 return self.submit();
             }
             self.submit()?;
+            let view = &self.sq.view;
+            let waiting = view.tail().wrapping_sub(view.head_hint());
+            match self.is_sqpoll && waiting == view.entries() {
+                true => self.wait_for_space(By::Ring)?,
+                false => attempts -= 1,
+            }
         }
         Err(EnterError::Busy)
     }

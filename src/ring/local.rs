@@ -5,7 +5,7 @@ use super::submit::Turn;
 use super::wait_args::Wait;
 use super::wait_table::WaitTable;
 use super::{Batch, Core, EnterError, Ring, Slot, Waited};
-use crate::abi::{Cqe, Cqe32, enter, register};
+use crate::abi::{Cqe, Cqe32, enter, register, setup};
 use crate::setup::{Features, Mode, Opened, Probe, SetupError};
 use crate::syscall::Errno;
 use std::fmt;
@@ -387,9 +387,11 @@ impl Disabled {
 
 impl Disabled {
     /// The ring as it is, for handles of a ring that one thread is yet to enable, and to
-    /// enter alone. `None` if that thread is to enter it by an index, or to wait by a table.
+    /// enter alone. `None` if that thread is to enter it by an index, or to wait by a table,
+    /// or if it is a legacy one.
     pub(crate) fn unstarted(self) -> Option<Ring> {
-        let is_plain = !self.opened.registers_fd && self.waits.is_none();
+        let is_legacy = self.opened.params.flags & setup::SUBMIT_ALL == 0;
+        let is_plain = !self.opened.registers_fd && self.waits.is_none() && !is_legacy;
         is_plain.then(|| Ring::new(Core::open(self.opened)))
     }
 }

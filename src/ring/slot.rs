@@ -17,7 +17,8 @@ use std::ops::{Deref, DerefMut};
 /// stay on its thread. A slot that is dropped
 /// unpushed, or unwound through by a panic, is pushed as a NOP that posts no CQE: the
 /// SQE is not lost and nobody waits for it. (A kernel that has seen such a NOP refuses
-/// `IOSQE_IO_DRAIN` on that ring with EOPNOTSUPP from then on.)
+/// `IOSQE_IO_DRAIN` on that ring with EOPNOTSUPP from then on. On the kernels that
+/// [`Builder::legacy`](crate::Builder::legacy) is for, it posts a CQE.)
 ///
 /// ```
 /// # let ring = ringway::Ring::builder(8).build()?;
@@ -203,9 +204,13 @@ impl<R> Drop for Batch<'_, R> {
         if super::edges::broken("DROP_LOSES") {
             return;
         }
+        let is_silent = self.core.can_skip_cqes();
         for sqe in self.iter_mut() {
             // SAFETY: a NOP holds no pointer.
-            unsafe { sqe.prep_nop() }.skip_success();
+            let nop = unsafe { sqe.prep_nop() };
+            if is_silent {
+                nop.skip_success();
+            }
         }
         self.core.push(self.claim);
     }

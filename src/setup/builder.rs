@@ -9,8 +9,8 @@ use crate::abi::{Params, enter, features, setup};
 /// Describes a ring; nothing happens until one of the `build` functions is called.
 ///
 /// One method for each flag of `io_uring_setup(2)`, under its name there.
-/// `SUBMIT_ALL` (Linux 5.18) is always set: an SQE that is refused does not hold
-/// up those behind it. `R_DISABLED` is `build_disabled`. A flag that the mode
+/// `SUBMIT_ALL` (Linux 5.18) is always set, but for [`legacy`](Self::legacy) rings: an SQE
+/// that is refused does not hold up those behind it. `R_DISABLED` is `build_disabled`. A flag that the mode
 /// cannot have, or that contradicts another, is a [`SetupError`] from `build`,
 /// by name and with the reason; so is one that the running kernel does not know.
 /// None is ever left out silently.
@@ -27,6 +27,7 @@ pub struct Builder<'fd> {
     pub(super) register_ring_fd: bool,
     no_iowait: bool,
     pub(super) max_passes: u32,
+    pub(super) legacy: bool,
     /// The flags that are nothing but a flag.
     plain: u32,
 }
@@ -43,6 +44,7 @@ impl<'fd> Builder<'fd> {
             register_ring_fd: false,
             no_iowait: false,
             max_passes: MAX_PASSES,
+            legacy: false,
             plain: 0,
         }
     }
@@ -198,6 +200,21 @@ impl<'fd> Builder<'fd> {
         self
     }
 
+    /// For kernels before 5.18, from 5.10 on: does without `SUBMIT_ALL` on any kernel, and
+    /// without the features `EXT_ARG` (5.11) and `CQE_SKIP` (5.17) where there are none.
+    /// Local rings only. What is different then:
+    ///
+    /// - An SQE that the kernel refuses ends the submit. What is behind it stays in the
+    ///   ring, also the rest of a batch, and the submit is
+    ///   [`Busy`](crate::EnterError::Busy): submit again.
+    /// - Without `EXT_ARG` a wait has no timeout: one that is asked for is `EINVAL`.
+    /// - Without `CQE_SKIP` a slot that is dropped posts a CQE, with `user_data` 0 and
+    ///   result 0.
+    pub fn legacy(mut self) -> Self {
+        self.legacy = true;
+        self
+    }
+
     fn set(mut self, flag: u32) -> Self {
         self.plain |= flag;
         self
@@ -220,9 +237,12 @@ impl<'fd> Builder<'fd> {
     /// The question as the kernel takes it, but for `R_DISABLED` and the entries.
     pub(super) fn params(&self) -> Params {
         let mut params = Params {
-            flags: self.plain | setup::SUBMIT_ALL,
+            flags: self.plain,
             ..Params::default()
         };
+        if !self.legacy {
+            params.flags |= setup::SUBMIT_ALL;
+        }
         if let Some(cq_entries) = self.cq_entries {
             params.flags |= setup::CQSIZE;
             params.cq_entries = cq_entries;
@@ -319,6 +339,13 @@ mod tests {
             reached |= flags;
         }
         assert_eq!(reached, (1 << 21) - 1, "a flag has no method");
+    }
+
+    #[test]
+    fn a_legacy_ring_is_one_without_submit_all() {
+        let legacy = Builder::new(8).legacy();
+        assert_eq!(legacy.params().flags, 0);
+        assert_eq!(legacy.clamp().params().flags, setup::CLAMP);
     }
 
     #[test]

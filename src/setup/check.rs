@@ -140,6 +140,18 @@ pub(super) fn registered_fd(asked: bool, flags: u32, mode: Mode) -> Result<(), S
     Ok(())
 }
 
+/// Refuses a ring without SUBMIT_ALL where threads share it.
+pub(super) fn legacy(flags: u32, mode: Mode) -> Result<(), SetupError> {
+    if flags & setup::SUBMIT_ALL == 0 && mode == Mode::Shared {
+        return Err(SetupError::Refused {
+            flag: "legacy",
+            reason: "without SUBMIT_ALL one thread's refused SQE would hold up what others \
+                     submit; use build_local",
+        });
+    }
+    Ok(())
+}
+
 fn refuse(flags: u32, refused: &[(u32, &'static str)]) -> Result<(), SetupError> {
     match refused.iter().find(|(flag, _)| flags & flag != 0) {
         Some((flag, reason)) => Err(SetupError::Refused {
@@ -328,6 +340,14 @@ mod tests {
         assert_eq!(check(true, 0, Mode::Shared), Err(refused));
         let excluded = (RING_FDS, "REGISTERED_FD_ONLY");
         assert_eq!(check(true, only, Mode::Local), Err(excluded));
+    }
+
+    #[test]
+    fn a_legacy_ring_is_local() {
+        let check = |flags, mode| legacy(flags, mode).map_err(named);
+        assert_eq!(check(0, Mode::Shared), Err(("legacy", "refused")));
+        assert_eq!(check(setup::SUBMIT_ALL, Mode::Shared), Ok(()));
+        assert_eq!(check(0, Mode::Local), Ok(()));
     }
 
     #[test]

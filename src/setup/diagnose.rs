@@ -5,6 +5,7 @@
 //! never decides whether to ask.
 
 use std::fs;
+use std::mem::MaybeUninit;
 
 use super::error::{SetupError, Unavailable};
 use super::flags::{SETUP, version};
@@ -28,7 +29,7 @@ pub(super) struct Surroundings {
     disabled: String,
     /// `/proc/thread-self/status`.
     status: String,
-    /// `/proc/sys/kernel/osrelease`.
+    /// That of uname(2), which needs no file: there may be none left.
     release: String,
     memlock: Option<u64>,
     nofile: Option<u64>,
@@ -43,7 +44,7 @@ impl Surroundings {
         Self {
             disabled: read("/proc/sys/kernel/io_uring_disabled"),
             status: read("/proc/thread-self/status"),
-            release: read("/proc/sys/kernel/osrelease"),
+            release: release(),
             memlock,
             nofile,
             nproc,
@@ -78,6 +79,19 @@ impl Surroundings {
             }
         })
     }
+}
+
+/// The kernel's, such as `6.18.44`.
+fn release() -> String {
+    let mut name = MaybeUninit::<libc::utsname>::zeroed();
+    // SAFETY: uname(2) writes strings into the structure, which may be all zeros.
+    let name = unsafe {
+        libc::uname(name.as_mut_ptr());
+        name.assume_init()
+    };
+    let bytes = name.release.iter().map(|&byte| byte.cast_unsigned());
+    let bytes = bytes.take_while(|&byte| byte != 0).collect();
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 /// `RLIMIT_MEMLOCK`, `RLIMIT_NOFILE`, `RLIMIT_NPROC`.

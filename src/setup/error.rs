@@ -225,7 +225,7 @@ impl fmt::Display for SetupError {
             } => {
                 write!(f, "{flag} needs Linux {since} and this is {running}: ")?;
                 if *flag == "SUBMIT_ALL" {
-                    f.write_str("every ring needs it, so a newer kernel is needed")
+                    f.write_str("only a local ring can do without, see Builder::legacy")
                 } else if *flag == "NO_SQARRAY" {
                     f.write_str("use Order::Any, or a newer kernel")
                 } else {
@@ -428,7 +428,7 @@ mod tests {
             text("CQE_MIXED").starts_with("CQE_MIXED needs Linux 6.6 and this is 6.1.9: leave")
         );
         assert!(text("NO_SQARRAY").contains("use Order::Any"));
-        assert!(text("SUBMIT_ALL").contains("every ring needs it"));
+        assert!(text("SUBMIT_ALL").contains("see Builder::legacy"));
     }
 
     #[test]

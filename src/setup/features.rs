@@ -8,8 +8,8 @@ use crate::abi::features;
 /// The features of the running kernel, as it told them at setup:
 /// `IORING_FEAT_*` in `io_uring_setup(2)`.
 ///
-/// No ring exists without `SINGLE_MMAP`, `NODROP`, `SUBMIT_STABLE`, `EXT_ARG`
-/// and `CQE_SKIP`.
+/// No ring exists without `SINGLE_MMAP`, `NODROP` and `SUBMIT_STABLE`, and only a
+/// [`legacy`](crate::Builder::legacy) one without `EXT_ARG` and `CQE_SKIP`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Features(u32);
 

@@ -41,6 +41,7 @@ impl Opened {
     /// Refuses what the ring cannot have once it is enabled in this mode.
     pub(crate) fn check(&self, mode: Mode) -> Result<(), SetupError> {
         check::registered_fd(self.registers_fd, self.params.flags, mode)?;
+        check::legacy(self.params.flags, mode)?;
         check::flags(self.params.flags, mode)
     }
 
@@ -58,11 +59,10 @@ impl Opened {
 }
 
 /// What no ring can be without.
-const REQUIRED: u32 = features::SINGLE_MMAP
-    | features::NODROP
-    | features::SUBMIT_STABLE
-    | features::EXT_ARG
-    | features::CQE_SKIP;
+const REQUIRED: u32 = features::SINGLE_MMAP | features::NODROP | features::SUBMIT_STABLE;
+
+/// What only a legacy ring can be without.
+const MODERN: u32 = features::EXT_ARG | features::CQE_SKIP;
 
 impl Builder<'_> {
     /// Makes the ring; `disabled` with `R_DISABLED`.
@@ -72,6 +72,7 @@ impl Builder<'_> {
             params.flags |= setup::R_DISABLED;
         }
         check::registered_fd(self.register_ring_fd, params.flags, mode)?;
+        check::legacy(params.flags, mode)?;
         check::flags(params.flags, mode)?;
         check::passes(self.max_passes)?;
         let (sq, cq) = check::entries(self.entries, self.cq_entries, params.flags)?;
@@ -103,7 +104,8 @@ impl Builder<'_> {
             RingFd::owned(unsafe { OwnedFd::from_raw_fd(raw) })
         };
 
-        has_features(params.features, self.features())?;
+        let modern = if self.legacy { 0 } else { MODERN };
+        has_features(params.features, REQUIRED | modern | self.features())?;
         let mapping = match (memory, fd.borrow()) {
             (Some(memory), _) => Mapping::measure(memory, &params)?,
             (None, Some(fd)) => Mapping::of_kernel(fd, &params)?,
@@ -126,9 +128,8 @@ impl Builder<'_> {
     }
 }
 
-/// What every ring needs, and what this one was asked for.
-fn has_features(answered: u32, asked: u32) -> Result<(), SetupError> {
-    let missing = (REQUIRED | asked) & !answered;
+fn has_features(answered: u32, needed: u32) -> Result<(), SetupError> {
+    let missing = needed & !answered;
     match FEATURES.iter().find(|flag| missing & flag.bit != 0) {
         Some(flag) => Err(SetupError::MissingFeature {
             feature: flag.name,
@@ -144,8 +145,9 @@ mod tests {
 
     #[test]
     fn a_missing_feature_is_named() {
-        assert_eq!(has_features(REQUIRED, 0), Ok(()));
-        assert_eq!(has_features(!0, features::NO_IOWAIT), Ok(()));
+        let needed = REQUIRED | MODERN | features::NO_IOWAIT;
+        assert_eq!(has_features(needed, needed), Ok(()));
+        assert_eq!(has_features(REQUIRED, REQUIRED), Ok(()));
         for (bit, feature, since) in [
             (features::SINGLE_MMAP, "SINGLE_MMAP", "5.4"),
             (features::NODROP, "NODROP", "5.5"),
@@ -155,7 +157,7 @@ mod tests {
             (features::NO_IOWAIT, "NO_IOWAIT", "6.15"),
         ] {
             let missing = SetupError::MissingFeature { feature, since };
-            assert_eq!(has_features(!bit, features::NO_IOWAIT), Err(missing));
+            assert_eq!(has_features(!bit, needed), Err(missing));
         }
     }
 }

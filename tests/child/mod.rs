@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use ringway::{Ring, SetupError, Unavailable};
+use ringway::{Order, Ring, SetupError, Unavailable};
 
 const CHILD: &str = "RINGWAY_TEST_CHILD";
 
@@ -55,6 +55,13 @@ pub fn tried(what: &str) {
     told(&format!("tried\t{what}\t\n"));
 }
 
+/// Says whether rings of a mode work here, for the README's table.
+pub fn mode(name: &str, since: (u32, u32), works: bool) {
+    let (major, minor) = since;
+    let answer = if works { "yes" } else { "no" };
+    told(&format!("mode\t{name}\t{major}.{minor}\t{answer}\n"));
+}
+
 /// As [`skip`], for a test of an opcode that cannot be tried here.
 pub fn untried(what: &str, reason: &str) {
     skip(what, reason);
@@ -69,13 +76,43 @@ fn told(line: &str) {
     }
 }
 
-/// Whether the kernel has the opcode; says so if not.
+/// Whether the kernel has the opcode; says so if not. The documentation of `ringway::op`
+/// knows the kernel that brought it, and must be right.
 pub fn knows(ring: &Ring, op: u8, what: &str) -> bool {
     let knows = ring.probe().expect("a probe").supports(op);
-    if !knows {
-        untried(what, "this kernel does not have it");
+    let (major, minor) = since(what);
+    if knows {
+        assert!(linux(major, minor), "{what} is older than {major}.{minor}");
+    } else if linux(major, minor) {
+        untried(what, "this kernel was built without it");
+    } else {
+        untried(what, &format!("it came with Linux {major}.{minor}"));
     }
     knows
+}
+
+/// The kernel that brought the opcode, as its documentation says it.
+fn since(what: &str) -> (u32, u32) {
+    let name = what.strip_prefix("OP_").expect("an opcode");
+    let docs = include_str!("../../src/abi/op.rs");
+    let (before, _) = docs
+        .split_once(&format!("\npub const {name}: u8"))
+        .unwrap_or_else(|| panic!("no opcode {name}"));
+    let version = before
+        .lines()
+        .last()
+        .and_then(|line| line.split("Linux ").nth(1));
+    let numbers = version.and_then(|version| version.trim_end_matches('.').split_once('.'));
+    let (major, minor) = numbers.unwrap_or_else(|| panic!("{name} has no version"));
+    (major.parse().unwrap(), minor.parse().unwrap())
+}
+
+/// Those that the kernel has; says so if it is one only.
+pub fn orders(test: &str) -> Vec<Order> {
+    match has(6, 6, test, "Order::Claim (NO_SQARRAY)") {
+        true => vec![Order::Any, Order::Claim],
+        false => vec![Order::Any],
+    }
 }
 
 /// Whether the running kernel is at least this version.
@@ -84,6 +121,18 @@ pub fn linux(major: u32, minor: u32) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     let mut next = || -> u32 { numbers.next().unwrap().parse().unwrap() };
     (next(), next()) >= (major, minor)
+}
+
+/// The row of the running kernel: the last whose version, such as `6.18.44`, is not newer.
+pub fn here<T: Clone>(rows: &[(&str, T)]) -> T {
+    let numbers = |text: &str| -> Vec<u32> {
+        let numbers = text.split(|c: char| !c.is_ascii_digit());
+        numbers.take(3).map_while(|n| n.parse().ok()).collect()
+    };
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let running = numbers(&release);
+    let row = rows.iter().rev().find(|row| numbers(row.0) <= running);
+    row.expect("a row for old kernels").1.clone()
 }
 
 /// As [`linux`], and says so if not.

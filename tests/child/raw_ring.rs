@@ -36,11 +36,14 @@ pub type Params = [u32; 30];
 pub const CQ_ENTRIES: usize = 1;
 pub const FLAGS: usize = 2;
 pub const SQ_THREAD_IDLE: usize = 4;
+pub const FEATURES: usize = 5;
 pub const SQ_TAIL: usize = 11;
 pub const SQ_FLAGS: usize = 14;
 const SQ_ARRAY: usize = 16;
 const CQ_HEAD: usize = 20;
 const CQ_TAIL: usize = 21;
+const CQ_MASK: usize = 22;
+const CQES: usize = 25;
 
 pub fn params(flags: u32) -> Params {
     let mut params = Params::default();
@@ -117,21 +120,55 @@ impl Raw {
 
     /// Puts a NOP into the queue, for whoever submits.
     pub fn push_nop(&self) {
+        // A NOP is all zeros.
+        self.push([0; 8]);
+    }
+
+    /// Puts an SQE into the queue, for whoever submits. What it points to has to stay.
+    pub fn push(&self, sqe: [u64; 8]) {
         let tail = self.counter(SQ_TAIL);
         let index = tail.load(Ordering::Relaxed) & 7;
         // SAFETY: entry and place are below 8; the kernel reads neither before the tail is
-        // past them. A NOP is all zeros.
+        // past them.
         unsafe {
-            ptr::write_bytes(self.sqes.add(64 * index as usize), 0, 64);
+            self.sqes.cast::<[u64; 8]>().add(index as usize).write(sqe);
             let array = self.rings.add(self.params[SQ_ARRAY] as usize).cast::<u32>();
             array.add(index as usize).write(index);
         }
         tail.fetch_add(1, Ordering::Release);
     }
 
-    /// A wait ends after 20 s, with `ETIME` if there is no completion.
+    /// Where the entry lies that is pushed first.
+    pub fn first_sqe(&self) -> *mut [u64; 8] {
+        self.sqes.cast()
+    }
+
+    /// The oldest completion: `user_data` and result.
+    pub fn reap(&self) -> Option<(u64, i32)> {
+        let head = self.counter(CQ_HEAD);
+        let index = head.load(Ordering::Relaxed);
+        if self.ready() == 0 {
+            return None;
+        }
+        let mask = self.counter(CQ_MASK).load(Ordering::Relaxed);
+        // SAFETY: the entry lies in the mapping, and is written: the tail is past it.
+        let words = unsafe {
+            let cqes = self.rings.add(self.params[CQES] as usize);
+            cqes.cast::<[u32; 4]>().add((index & mask) as usize).read()
+        };
+        head.fetch_add(1, Ordering::Release);
+        let user_data = u64::from(words[1]) << 32 | u64::from(words[0]);
+        Some((user_data, words[2] as i32))
+    }
+
+    /// A wait ends after 20 s, with `ETIME` if there is no completion. Before Linux 5.11
+    /// it does not.
     pub fn enter(&self, to_submit: u32, min_complete: u32, flags: u32) -> Answer {
         const EXT_ARG: u32 = 1 << 3;
+        const FEAT_EXT_ARG: u32 = 1 << 8;
+        if self.params[FEATURES] & FEAT_EXT_ARG == 0 {
+            return self.enter_plainly(to_submit, min_complete, flags);
+        }
         let timeout = [PATIENCE.as_secs(), 0];
         // `struct io_uring_getevents_arg`: no signals, the size of their set, the time.
         let arg = [0, 8, timeout.as_ptr().addr() as u64];
@@ -148,6 +185,22 @@ impl Raw {
                 size_of_val(&arg),
             )
         })
+    }
+
+    fn enter_plainly(&self, to_submit: u32, min_complete: u32, flags: u32) -> Answer {
+        let (call, fd) = (libc::SYS_io_uring_enter, self.fd.as_raw_fd());
+        let no_signals = ptr::null::<c_void>();
+        // SAFETY: the kernel reads no argument; what the entries point to stays.
+        answer(unsafe { libc::syscall(call, fd, to_submit, min_complete, flags, no_signals, 8) })
+    }
+
+    pub fn descriptor(&self) -> i32 {
+        self.fd.as_raw_fd()
+    }
+
+    /// The ring once more, by another descriptor.
+    pub fn duplicate(&self) -> OwnedFd {
+        self.fd.try_clone().unwrap()
     }
 
     pub fn submit(&self) -> Answer {

@@ -17,10 +17,14 @@ use tempfile::TempDir;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 pub const PAUSE: Duration = Duration::from_millis(1);
 
-/// The example, built as these tests are: not every `cargo test` builds examples.
+/// The example, built as these tests are: not every `cargo test` builds examples. Where
+/// there is no cargo, RINGWAY_EXAMPLES is the folder that has them.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("RINGWAY_EXAMPLES") {
+            return Path::new(&folder).join("cp");
+        }
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
         let mut build = Command::new(env!("CARGO"));
         build.args(["build", "--quiet", "--example", "cp", "--target-dir"]);

@@ -8,7 +8,7 @@ use std::ptr;
 
 use ringway::prep::{FallocateFlags, Fixed, FsyncFlags, RwFlags, SyncFileRangeFlags, Target};
 
-use super::child::{has, knows, skip, tried, untried};
+use super::child::{has, knows, linux, skip, tried, untried};
 use super::gate::held;
 use super::open::peek;
 use super::*;
@@ -46,12 +46,20 @@ fn unsynced_pages(file: &File) -> io::Result<u64> {
     pages(file, 0, 0).map(|(_, unsynced)| unsynced)
 }
 
+/// Why the pages cannot be counted.
+fn without_cachestat(error: &io::Error) -> String {
+    match linux(6, 5) {
+        true => format!("cachestat(2): {error}"),
+        false => "cachestat(2) came with Linux 6.5".into(),
+    }
+}
+
 /// Writes to the file; false, and says so, where that leaves no dirty pages.
 fn dirty(op: &str, mut file: &File) -> bool {
     file.write_all(&[7; 100_000]).unwrap();
     match unsynced_pages(file) {
         Ok(0) => untried(op, "this file system keeps no dirty pages"),
-        Err(error) => untried(op, &format!("cachestat(2): {error}")),
+        Err(error) => untried(op, &without_cachestat(&error)),
         Ok(_) => return true,
     }
     false
@@ -87,7 +95,7 @@ fn sync_flags_of_a_write() {
         });
         assert_eq!(got, Ok(100_000));
         match unsynced_pages(&file) {
-            Err(error) => return skip("sync_flags_of_a_write", &format!("cachestat(2): {error}")),
+            Err(error) => return skip("sync_flags_of_a_write", &without_cachestat(&error)),
             Ok(pages) => assert_eq!(pages, 0),
         }
     }
@@ -325,7 +333,7 @@ fn fadvise_drops_pages() {
     match file.there() {
         Ok([true, true, true]) => {}
         Ok(_) => return untried(OP, "this file system does not tell what it keeps"),
-        Err(error) => return untried(OP, &format!("cachestat(2): {error}")),
+        Err(error) => return untried(OP, &without_cachestat(&error)),
     }
     // SAFETY: an advice names no memory.
     unsafe { libc::posix_fadvise(file.0.as_raw_fd(), 0, 4096, libc::POSIX_FADV_DONTNEED) };

@@ -193,16 +193,16 @@ fn update_leaves_a_poll_as_multishot_as_it_is() {
             assert_eq!((result(cqe), cqe.has_more()), (Ok(POLLIN), is_multishot));
             ours.read_exact(&mut [0]).unwrap();
         }
-        let got = run(&ring, |sqe| {
+        start(&ring, |sqe| {
             // SAFETY: a removal names no memory.
-            unsafe { sqe.prep_poll_remove(1) }
+            unsafe { sqe.prep_poll_remove(1) }.user_data(100)
         });
-        let gone = if is_multishot {
-            Ok(0)
+        if is_multishot {
+            let [poll, removal] = results(&ring);
+            assert_eq!((poll.1, removal), (Err(libc::ECANCELED), (100, Ok(0))));
         } else {
-            Err(libc::ENOENT)
-        };
-        assert_eq!(got, gone);
+            assert_eq!(results(&ring), [(100, Err(libc::ENOENT))]);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use ringway::prep::{Dir, Fixed, FsyncFlags};
 
-use super::child::skip;
+use super::child::{here, skip};
 use super::*;
 
 /// An operation that fails with EBADF.
@@ -89,7 +89,8 @@ fn drain_waits_for_all_before_and_holds_all_after() {
     assert_idle(&ring);
     writer.write_all(b"!").unwrap();
     let order = [(); 3].map(|()| next(&ring).user_data());
-    assert_eq!(order, [0, 1, 2]);
+    // Old kernels hold the later one, but complete it before the one that drains.
+    assert_eq!(order, here(&[("5.18", [0, 2, 1]), ("6.12", [0, 1, 2])]));
 }
 
 #[test]
@@ -129,6 +130,8 @@ fn skip_success_reports_failures_only() {
 #[test]
 fn descriptors_are_looked_up_at_the_start() {
     type Setter = fn(&mut Sqe) -> &mut Sqe;
+    // Not so where a worker does the read, as kernels before 6.4 have pipes read.
+    let expected = here(&[("5.18", Ok(0)), ("6.4", Err(libc::EBADF))]);
     let cases: [(Setter, Setter); 2] = [(Sqe::link, |sync| sync), (|read| read, Sqe::drain)];
     let (_, file) = file("look_up", b"");
     for (set_read, set_sync) in cases {
@@ -152,7 +155,7 @@ fn descriptors_are_looked_up_at_the_start() {
         });
         drop((far, reader));
         writer.write_all(b"!").unwrap();
-        assert_eq!(results(&ring), [(0, Ok(1)), (1, Err(libc::EBADF))]);
+        assert_eq!(results(&ring), [(0, Ok(1)), (1, expected)]);
     }
 }
 

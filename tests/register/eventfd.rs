@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::os::fd::{AsRawFd, FromRawFd};
 
-use super::child::tried;
+use super::child::{here, linux, tried};
 use super::op::*;
 use super::*;
 
@@ -108,7 +108,9 @@ fn async_is_what_workers_complete() {
     assert_idle(&ring);
     writer.write_all(b"later").unwrap();
     assert_eq!(result(next(&ring)), Ok(5));
-    assert_eq!(signals(&eventfd), 0, "for one that waited for data");
+    // Where pipes cannot be read without waiting, a worker reads them.
+    let by_worker = here(&[("5.18", 1), ("6.4", 0)]);
+    assert_eq!(signals(&eventfd), by_worker, "for one that waited for data");
 
     start(&ring, |sqe| nop(sqe).force_async());
     wait(&eventfd);
@@ -134,8 +136,12 @@ fn it_tells_of_deferred_completions() {
     ring.submit().unwrap();
     assert_eq!(signals(&eventfd), 0);
     writer.write_all(b"now").unwrap();
-    assert_ne!(signals(&eventfd), 0);
-    assert_eq!(ring.reap().map(result), Some(Ok(3)));
+    wait(&eventfd);
+    let reaped = ring.reap();
+    // Old kernels need to be entered once more.
+    assert_eq!(reaped.is_some(), linux(6, 4));
+    let cqe = reaped.or_else(|| ring.wait_one(None).unwrap());
+    assert_eq!(cqe.map(result), Some(Ok(3)));
 }
 
 /// `io_uring_cq_eventfd_toggle(3)` says that an eventfd must be registered first.

@@ -194,6 +194,14 @@ fn a_table_of_a_size_that_there_is_not() {
 
 #[test]
 fn a_tag_comes_back_when_the_file_is_let_go() {
+    if !has(
+        6,
+        13,
+        "files::a_tag_comes_back_when_the_file_is_let_go",
+        "tags at once",
+    ) {
+        return;
+    }
     let ring = ring();
     let registrar = ring.registrar();
     let (one, mut writer) = pipe().unwrap();
@@ -233,6 +241,9 @@ fn a_tag_comes_back_when_the_file_is_let_go() {
 
 #[test]
 fn an_update_gives_tags() {
+    if !has(6, 13, "files::an_update_gives_tags", "tags at once") {
+        return;
+    }
     let ring = ring();
     let registrar = ring.registrar();
     let (one, two) = (said("one"), said("two"));

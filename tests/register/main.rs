@@ -19,8 +19,6 @@ mod op;
 mod ops;
 mod personality;
 mod query;
-#[path = "../child/raw_ring.rs"]
-mod raw_ring;
 mod region;
 mod restrictions;
 mod ring_fd;

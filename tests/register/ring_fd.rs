@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringway::register::RegisteredRing;
 use ringway::{Builder, EnterError, Errno, Local, Order, SetupError, SqPoll, Waited};
 
-use super::child::{in_child, traces, tried};
+use super::child::{has, in_child, linux, orders, traces, tried};
 use super::*;
 
 const LOST: Option<Duration> = Some(Duration::from_secs(20));
@@ -59,7 +59,7 @@ fn push(ring: &Ring, user_data: u64) {
 
 #[test]
 fn a_thread_enters_by_its_index_and_nothing_else() {
-    for order in [Order::Any, Order::Claim] {
+    for order in orders("ring_fd::a_thread_enters_by_its_index_and_nothing_else") {
         let ring = Ring::builder(8).order(order).build().unwrap();
         let here = ring.register_ring_fd().unwrap();
         hide(ring.fd().expect("a descriptor"));
@@ -200,12 +200,19 @@ fn runs(ring: &Local) {
 #[test]
 fn a_local_ring_goes_by_its_index() {
     type Set = fn(Builder<'static>) -> Builder<'static>;
-    let modes: [Set; 4] = [
+    let mut modes: Vec<Set> = vec![
         |builder| builder,
-        |builder| builder.order(Order::Claim).no_mmap(),
         |builder| builder.single_issuer().defer_taskrun(),
         |builder| builder.sqpoll(SqPoll::new()),
     ];
+    if has(
+        6,
+        6,
+        "ring_fd::a_local_ring_goes_by_its_index",
+        "NO_SQARRAY",
+    ) {
+        modes.push(|builder| builder.order(Order::Claim).no_mmap());
+    }
     for set in modes {
         let builder = set(Ring::builder(4)).register_ring_fd();
         let ring = builder.build_local().unwrap();
@@ -260,7 +267,8 @@ fn a_local_ring_gives_its_place_back_where_it_is_dropped() {
             let there = scope.spawn(move || {
                 let there = places(shared);
                 receive.recv().unwrap();
-                waker.wake(1).unwrap();
+                let woken = waker.wake(1);
+                assert!(woken.is_ok() || !linux(6, 13), "{woken:?}");
                 drop(waker);
                 assert!(there.iter().all(|one| enter(one.index()).is_ok()));
             });

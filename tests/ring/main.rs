@@ -18,8 +18,6 @@ mod sizes;
 mod wait_args;
 mod waiting;
 
-const ORDERS: [Order; 2] = [Order::Any, Order::Claim];
-
 /// Longer than anything here takes: a wait that ends by it has lost its wake-up.
 const LOST: Duration = Duration::from_secs(20);
 

@@ -1,13 +1,14 @@
 //! Slots, batches, chains, overflow.
 
-use super::{ORDERS, next, push_nop, ring};
+use super::child::orders;
+use super::{next, push_nop, ring};
 use ringway::prep::Fixed;
 use ringway::{Cqe, Errno, Order, Ring};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 #[test]
 fn a_full_ring_and_an_empty_one_answer_none() {
-    for order in ORDERS {
+    for order in orders("queues::a_full_ring_and_an_empty_one_answer_none") {
         let ring = ring(4, order);
         let (sq, cq) = (ring.sq(), ring.cq());
         assert_eq!(cq.reap(), None);
@@ -29,7 +30,7 @@ fn a_full_ring_and_an_empty_one_answer_none() {
 
 #[test]
 fn slots_are_pushed_in_any_order_by_any_thread() {
-    for order in ORDERS {
+    for order in orders("queues::slots_are_pushed_in_any_order_by_any_thread") {
         let ring = ring(8, order);
         let sq = ring.sq();
         for round in 0..100 {
@@ -57,7 +58,7 @@ fn slots_are_pushed_in_any_order_by_any_thread() {
 
 #[test]
 fn a_dropped_slot_is_free_again_and_posts_nothing() {
-    for order in ORDERS {
+    for order in orders("queues::a_dropped_slot_is_free_again_and_posts_nothing") {
         let ring = ring(2, order);
         let sq = ring.sq();
         for user_data in 0..100 {
@@ -108,7 +109,7 @@ fn chains_are_never_cut() {
     const ROUNDS: u64 = 5_000;
     const FIRST: u64 = 1 << 32;
     const SECOND: u64 = 2 << 32;
-    for order in ORDERS {
+    for order in orders("queues::chains_are_never_cut") {
         let ring = ring(8, order);
         let seen = AtomicU64::new(0);
         let expected = 2 * ROUNDS * 2 + 2 * ROUNDS;
@@ -201,7 +202,7 @@ const EACH: u64 = 20_000;
 /// Threads that submit and handle whatever completes, of whichever thread.
 #[test]
 fn submit_and_reap_hands_out_each_completion_once() {
-    for order in ORDERS {
+    for order in orders("queues::submit_and_reap_hands_out_each_completion_once") {
         for passes in [1, 2, 8, 64] {
             let ring = Ring::builder(16).order(order).max_passes(passes);
             let ring = ring.build().unwrap();

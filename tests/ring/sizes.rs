@@ -1,6 +1,6 @@
 //! Entries of both sizes, shared.
 
-use crate::child::{has, skip, untried};
+use crate::child::{has, orders, skip, untried};
 use ringway::{Builder, Order, Ring};
 use std::sync::Mutex;
 
@@ -60,7 +60,7 @@ fn share(builder: Builder<'_>, has_big: bool) {
 
 #[test]
 fn big_cqes_are_shared() {
-    for order in [Order::Any, Order::Claim] {
+    for order in orders("sizes::big_cqes_are_shared") {
         share(Ring::builder(2).order(order).cqe32(), false);
         share(Ring::builder(2).order(order).sqe128().cqe32(), false);
     }
@@ -81,7 +81,8 @@ fn big_and_small_sqes_are_shared() {
         Ok(_) => share(mixed.cqe_mixed(), true),
         Err(refused) => {
             assert!(!crate::child::linux(6, 19), "{refused}");
-            skip("big_and_small_sqes_are_shared", &refused.to_string());
+            let test = "big_and_small_sqes_are_shared";
+            skip(test, "SQE_MIXED came with Linux 6.19");
             untried("OP_NOP128", "SQE_MIXED came with Linux 6.19");
         }
     }

@@ -221,7 +221,10 @@ fn ends_at_a_moment_of_the_registered_clock() {
     });
     match has_run {
         true => tried("ENTER_ABS_TIMER"),
-        false => untried("ENTER_ABS_TIMER", "it is tried with a table of waits"),
+        false => untried(
+            "ENTER_ABS_TIMER",
+            "it is tried with a table of waits, Linux 6.13",
+        ),
     }
 }
 

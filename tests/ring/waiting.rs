@@ -1,6 +1,7 @@
 //! Waits, wakes, timeouts, the SQ thread's sleep.
 
-use super::{LOST, ORDERS, next, push_nop, ring};
+use super::child::orders;
+use super::{LOST, next, push_nop, ring};
 use ringway::{Order, Ring, SqPoll, Waited};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -44,6 +45,17 @@ fn each_wake_stops_one_of_sixteen() {
         assert_eq!(stopped.into_inner(), 16);
         assert_eq!(ring.cq().reap(), None);
     }
+}
+
+/// Faster than an SQ thread takes SQEs, where wakes are such: none is refused.
+#[test]
+fn wakes_in_a_row_wait_for_the_sq_thread() {
+    let builder = Ring::builder(2).sqpoll(SqPoll::new());
+    let ring = builder.build().expect("io_uring");
+    (0..100).for_each(|user_data| ring.wake(user_data).expect("wake"));
+    let mut seen: Vec<u64> = (0..100).map(|_| next(&ring).user_data()).collect();
+    seen.sort_unstable();
+    assert!(seen.into_iter().eq(0..100));
 }
 
 /// How often this thread has gone to sleep.
@@ -100,7 +112,7 @@ fn a_completion_wakes_at_most_two_of_sixteen() {
 /// fence before NEED_WAKEUP, about one in ten thousand is never seen.
 #[test]
 fn sqpoll_wakes_for_every_submission() {
-    for order in ORDERS {
+    for order in orders("waiting::sqpoll_wakes_for_every_submission") {
         near_idle(order, 300);
     }
 }
@@ -108,8 +120,9 @@ fn sqpoll_wakes_for_every_submission() {
 #[test]
 #[ignore = "minutes: cargo xtask stress"]
 fn stress_sqpoll_near_idle() {
-    near_idle(Order::Any, 10_000);
-    near_idle(Order::Claim, 10_000);
+    for order in orders("waiting::stress_sqpoll_near_idle") {
+        near_idle(order, 10_000);
+    }
 }
 
 fn near_idle(order: Order, rounds: u64) {

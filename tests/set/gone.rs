@@ -9,7 +9,7 @@ use ringway::prep::MsgRingFlags;
 use ringway::set::{Peer, SendError, Set};
 use ringway::{Local, Ring};
 
-use super::child::{has, in_child, patiently};
+use super::child::{self, has, in_child, patiently};
 use super::{each_way, member, next, patient, send, set};
 
 /// A member that has come and gone.
@@ -95,7 +95,10 @@ fn a_message_that_waits_while_the_member_goes() {
     assert_eq!((cqe.user_data(), cqe.result()), (1, Ok(1)));
     let cqe = next(&here);
     assert_eq!(cqe.user_data(), 2);
-    assert_eq!(cqe.result().unwrap_err().raw(), libc::EBADFD);
+    // Where a worker does the read, as kernels before 6.4 have pipes read, the ring was looked
+    // up before: the message is lost.
+    let expected = child::here(&[("5.18", Ok(0)), ("6.4", Err(libc::EBADFD))]);
+    assert_eq!(cqe.result().map_err(|errno| errno.raw()), expected);
     untouched(&rings);
 }
 

@@ -34,6 +34,13 @@ impl Args {
         self.none().map(|()| word)
     }
 
+    /// The words that are left, none of them an option.
+    pub fn rest(mut self) -> Result<Vec<String>, String> {
+        let words = self.0.extract_if(.., |word| !word.starts_with('-'));
+        let words = words.collect();
+        self.none().map(|()| words)
+    }
+
     /// Nothing may be left.
     pub fn none(self) -> Result<(), String> {
         match self.0.first() {

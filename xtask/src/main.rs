@@ -5,6 +5,7 @@ mod args;
 mod bench;
 mod fuzz;
 mod instructions;
+mod kernels;
 mod lines;
 mod loom;
 mod source;
@@ -43,6 +44,9 @@ cargo xtask COMMAND
                           or skipped and why
   bench                   ringway and its peers side by side, in 12 minutes: writes bench/REPORT.md and README's table
   bench --quick           what fits into a minute, and one line of ratios
+  kernels [NAME]...       the tests on other kernels (5.10, 6.1, 6.12, 6.18, 7.2), each in a virtual machine: docs/kernels.md
+       [--run NAME,...]   these of the runs in tests/kernels/runs.tsv
+       [--cache FOLDER]   where what is fetched stays (default: target/kernels)
   instructions            user-space instructions per operation, by callgrind, against bench/instructions.tsv; needs
                           valgrind, which it installs where it may
                [--record] writes them there
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
         "stress" => stress::stress(args),
         "fuzz" => fuzz::fuzz(args),
         "bench" => bench::bench(args),
+        "kernels" => kernels::kernels(args),
         "instructions" => instructions::instructions(args),
         "abi" => abi::abi(args),
         "lines" => lines::lines(args),

