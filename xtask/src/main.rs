@@ -43,6 +43,7 @@ cargo xtask COMMAND
                           or skipped and why
   kernels [NAME]...       the tests on other kernels (5.10, 6.1, 6.12, 6.18, 7.2), each in a virtual machine: docs/kernels.md
        [--run NAME,...]   these of the runs in tests/kernels/runs.tsv
+       [--readme]         writes the table in the README, from the run `facts`; a run of all kernels checks it
        [--cache FOLDER]   where what is fetched stays (default: target/kernels)
   instructions            user-space instructions per operation, by callgrind; needs valgrind
   lines                   lines of Rust per folder
