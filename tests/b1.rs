@@ -8,7 +8,7 @@
 mod child;
 
 use child::{has, orders};
-use ringway::{Builder, Cqe, Order, Ring, SqPoll};
+use ringway::{Builder, Cqe, EnterError, Order, Ring, SqPoll};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -71,16 +71,24 @@ impl Run {
             assert_eq!(cqe.result(), Ok(0));
             match cqe.user_data() {
                 // A second one is another thread's.
-                STOP if is_over => self.ring.wake(STOP).expect("wake"),
+                STOP if is_over => self.stop(),
                 STOP => is_over = true,
                 user_data => {
                     if self.seen.record(user_data) == THREADS * self.nops {
-                        (0..THREADS).for_each(|_| self.ring.wake(STOP).expect("wake"));
+                        (0..THREADS).for_each(|_| self.stop());
                     }
                 }
             }
         }
         is_over
+    }
+
+    /// Before Linux 6.13 a stop needs a slot, and other threads may have all of them.
+    fn stop(&self) {
+        while let Err(error) = self.ring.wake(STOP) {
+            assert_eq!(error, EnterError::Busy);
+            std::thread::yield_now();
+        }
     }
 
     /// One thread's share, then whatever completions are left.

@@ -50,6 +50,8 @@
 //!   [retires](Member::retire) first, and goes when its senders have had their answers.
 //! - A message to a member that has gone is refused: `EBADFD` in the CQE of
 //!   [`prep_msg_ring`](crate::Sqe::prep_msg_ring), [`SendError::Gone`] from [`Peer::send`].
+//!   (Before Linux 6.4, one that is linked behind an operation that a worker does is lost
+//!   instead, if the member goes after the submit.)
 //!   The descriptor number by which a member is known goes to nobody else for as long as
 //!   anybody has its [`Peer`].
 

@@ -4,15 +4,17 @@
 //! - `guest`: what goes into the machine: an initramfs, a disk with the tests
 //! - `boot`: the machine, and what it says
 //! - `expected`: what is skipped on which kernel, from `tests/kernels/`
+//! - `readme`: the README's table
 //! - `verdict`: what is right and what is wrong with a run
 
 mod apt;
 mod boot;
 mod expected;
 mod guest;
+mod readme;
 mod verdict;
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -32,14 +34,26 @@ pub fn kernels(mut args: Args) -> Answer {
     let cache = args.value("--cache")?;
     let cache: PathBuf = cache.unwrap_or_else(|| target().join("kernels"));
     let only: Option<String> = args.value("--run")?;
+    let writes_readme = args.flag("--readme");
     let mut names = args.rest()?;
     if names.is_empty() {
         names = KERNELS.map(String::from).to_vec();
+    }
+    let is_all = names == KERNELS;
+    if writes_readme && !is_all {
+        return Err("the README's table is about all kernels".into());
     }
     let versions = names.iter().map(|name| name.parse());
     let versions: Vec<Version> = versions.collect::<Result<_, _>>()?;
     let expected = Expected::read(only.as_deref())?;
     fs::create_dir_all(&cache).map_err(|error| format!("{}: {error}", cache.display()))?;
+
+    // The disks in it are one machine's.
+    let lock = cache.join("lock");
+    let lock = File::create(&lock).map_err(|error| format!("{}: {error}", lock.display()))?;
+    if lock.try_lock().is_err() {
+        return Err(format!("another run uses {}", cache.display()));
+    }
 
     let tools = match Machine::fetch(&cache) {
         Ok(tools) => tools,
@@ -61,6 +75,11 @@ pub fn kernels(mut args: Args) -> Answer {
         verdicts.push(verdict);
     }
     println!("\n{}", verdict::table(&verdicts));
+    if is_all && writes_readme {
+        readme::write(&verdicts)?;
+    } else if is_all && verdicts.iter().all(|verdict| !verdict.modes.is_empty()) {
+        readme::check(&verdicts)?;
+    }
     Ok(verdict::exit_code(&verdicts))
 }
 
@@ -90,5 +109,5 @@ fn one(
         let tests = disk.tests(&run)?;
         listed.push((run, tests));
     }
-    Ok(Verdict::of(kernel, expected, &listed, &said, &deaths))
+    Ok(Verdict::of(kernel, expected, &listed, said, &deaths))
 }

@@ -46,6 +46,7 @@ cargo xtask COMMAND
   bench --quick           what fits into a minute, and one line of ratios
   kernels [NAME]...       the tests on other kernels (5.10, 6.1, 6.12, 6.18, 7.2), each in a virtual machine: docs/kernels.md
        [--run NAME,...]   these of the runs in tests/kernels/runs.tsv
+       [--readme]         writes the table in the README, from the run `facts`; a run of all kernels checks it
        [--cache FOLDER]   where what is fetched stays (default: target/kernels)
   instructions            user-space instructions per operation, by callgrind, against bench/instructions.tsv; needs
                           valgrind, which it installs where it may

@@ -146,9 +146,29 @@ pub struct SaidRun {
     pub skipped: Vec<String>,
 }
 
+/// Whether rings of a mode work.
+pub struct Mode {
+    pub name: String,
+    pub since: String,
+    pub works: bool,
+}
+
+impl Mode {
+    /// `mode`, the name, the kernel that has it, `yes` or `no`, with tabs between them.
+    fn parse(line: &str) -> Option<Self> {
+        let mut columns = line.strip_prefix("mode\t")?.split('\t').map(String::from);
+        Some(Self {
+            name: columns.next()?,
+            since: columns.next()?,
+            works: columns.next()? == "yes",
+        })
+    }
+}
+
 /// What a machine said until it ended.
 pub struct Said {
     pub runs: Vec<SaidRun>,
+    pub modes: Vec<Mode>,
     /// Not empty if it ended inside a run.
     inside: String,
     is_done: bool,
@@ -159,6 +179,7 @@ impl Said {
     fn of(lines: Vec<String>, console: String) -> Self {
         let mut said = Self {
             runs: Vec::new(),
+            modes: lines.iter().filter_map(|line| Mode::parse(line)).collect(),
             inside: String::new(),
             is_done: false,
             console,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::apt::Kernel;
-use super::boot::{Said, SaidRun};
+use super::boot::{Mode, Said, SaidRun};
 use super::expected::{Expected, Run, Version};
 use crate::NOT_RUN;
 
@@ -16,6 +16,7 @@ pub struct Verdict {
     pub passed: usize,
     /// Names and reasons.
     pub skipped: Vec<String>,
+    pub modes: Vec<Mode>,
     failed: Vec<String>,
     seconds: u64,
 }
@@ -28,6 +29,7 @@ impl Verdict {
             release: None,
             passed: 0,
             skipped: vec![format!("{version}: {why}")],
+            modes: Vec::new(),
             failed: Vec::new(),
             seconds: 0,
         }
@@ -38,10 +40,11 @@ impl Verdict {
         kernel: &Kernel,
         expected: &Expected,
         listed: &[(Run, Vec<String>)],
-        said: &Said,
+        said: Said,
         deaths: &[String],
     ) -> Self {
         let version = kernel.version;
+        let is_dead = said.death().is_some();
         let left_out = expected.left_out(version);
         let mut verdict = Self {
             version,
@@ -50,10 +53,11 @@ impl Verdict {
             skipped: left_out
                 .map(|run| format!("{}: runs from Linux {} on", run.name, run.since))
                 .collect(),
+            modes: said.modes,
             failed: Vec::new(),
             seconds: 0,
         };
-        if said.death().is_some() {
+        if is_dead {
             let deaths = deaths.iter().map(|why| format!("died {why}"));
             verdict.failed.extend(deaths);
         }
