@@ -68,6 +68,10 @@ fn e2_a_waiter_costs_no_cpu() {
     assert_eq!(is(next(&driver)), (1, Outcome::Done(0)));
     let spent = cpu() - before;
     println!("a 500 ms job cost its waiter {spent:?} of CPU");
+    if std::env::var_os("RINGWAY_GUEST").is_some() {
+        let why = "an emulated CPU has no time of its own";
+        return child::skip("e2::e2_a_waiter_costs_no_cpu", why);
+    }
     assert!(spent < Duration::from_millis(5), "{spent:?}");
 }
 
