@@ -207,7 +207,16 @@ fn a_signal_removes_what_there_is() {
     let bench = Bench::new();
     fifo(&bench.path("fifo"));
     for signal in [libc::SIGINT, libc::SIGTERM] {
-        let mut child = start(&mut bench.command("fifo", "to"));
+        let mut command = bench.command("fifo", "to");
+        // SAFETY: one system call after the fork.
+        unsafe {
+            command.pre_exec(move || {
+                // These tests may run in the background, where SIGINT is ignored.
+                libc::signal(signal, libc::SIG_DFL);
+                Ok(())
+            })
+        };
+        let mut child = start(&mut command);
         let mut writer = writer(&bench.path("fifo"), &mut child);
         writer.write_all(b"a part").unwrap();
         wait_for("the temporary file", || {
