@@ -153,46 +153,59 @@ fn near_idle(order: Order, rounds: u64) {
     }
 }
 
-/// One thread handles what comes one at a time; with two at a time both take part.
+/// One thread handles what comes one at a time, however many wait.
 #[test]
-fn a_waiter_keeps_the_lead_over_little_and_shares_more() {
-    // A thread that comes while something lies ready takes it, without waiting.
-    for (at_a_time, helped) in [(1, 0..20), (4, 20..501)] {
-        let ring = ring(8, Order::Any);
-        let reaped = AtomicU64::new(0);
-        let parts = std::thread::scope(|threads| {
-            let reap = || {
-                let mut waiter = ring.cq().waiter(2);
-                let mut cqes = [Default::default(); 8];
-                let mut turns = 0;
-                loop {
-                    let count = waiter.wait_reap(&mut cqes, Some(LOST)).unwrap();
-                    let stops = cqes[..count].iter().filter(|cqe| cqe.user_data() == STOP);
-                    let stops = stops.count();
-                    turns += u64::from(count > stops);
-                    reaped.fetch_add((count - stops) as u64, Relaxed);
-                    if stops > 0 {
-                        // The other's, if both were taken.
-                        (1..stops).for_each(|_| ring.wake(STOP).unwrap());
-                        return turns;
-                    }
+fn a_waiter_keeps_the_lead_over_little() {
+    let ring = ring(8, Order::Any);
+    let reaped = AtomicU64::new(0);
+    let parts = std::thread::scope(|threads| {
+        let reap = || {
+            let mut waiter = ring.cq().waiter(2);
+            let mut cqes = [Default::default(); 1];
+            for turns in 0.. {
+                while waiter.wait_reap(&mut cqes, Some(LOST)).unwrap() == 0 {}
+                if cqes[0].user_data() == STOP {
+                    return turns;
                 }
-            };
-            let reapers = [threads.spawn(reap), threads.spawn(reap)];
-            let sq = ring.sq();
-            for round in 1..=1_000 {
-                (0..at_a_time).for_each(|number| push_nop(&sq, number));
-                sq.submit().unwrap();
-                while reaped.load(Relaxed) < round * at_a_time {
-                    std::thread::yield_now();
-                }
+                reaped.fetch_add(1, Relaxed);
             }
-            ring.wake(STOP).unwrap();
-            ring.wake(STOP).unwrap();
-            reapers.map(|reaper| reaper.join().unwrap())
-        });
-        assert_eq!(reaped.into_inner(), 1_000 * at_a_time);
-        let least = parts.into_iter().min().unwrap();
-        assert!(helped.contains(&least), "{parts:?}");
-    }
+            unreachable!("it is stopped");
+        };
+        let reapers = [threads.spawn(reap), threads.spawn(reap)];
+        for round in 1..=1_000 {
+            push_nop(&ring.sq(), 0);
+            ring.submit().unwrap();
+            while reaped.load(Relaxed) < round {
+                std::thread::yield_now();
+            }
+        }
+        ring.wake(STOP).unwrap();
+        ring.wake(STOP).unwrap();
+        reapers.map(|reaper| reaper.join().unwrap())
+    });
+    // One that comes while something lies ready takes it, without waiting.
+    assert!(parts.into_iter().min().unwrap() <= 20, "{parts:?}");
+}
+
+/// It gives the lead up over more than its number, and does not keep who waits next asleep.
+#[test]
+fn a_waiter_shares_more() {
+    let ring = ring(8, Order::Any);
+    let mut cqes = [Default::default(); 8];
+    let mut leader = ring.cq().waiter(2);
+    assert_eq!(leader.wait_reap(&mut cqes, Some(Duration::ZERO)), Ok(0));
+    (0..4).for_each(|number| push_nop(&ring.sq(), number));
+    ring.submit().unwrap();
+    assert_eq!(leader.wait_reap(&mut cqes, None), Ok(4));
+    std::thread::scope(|threads| {
+        let next = threads.spawn(|| ring.cq().wait_one(Some(LOST)));
+        // It is asleep by then, or takes what lies ready.
+        std::thread::sleep(Duration::from_millis(20));
+        push_nop(&ring.sq(), 4);
+        ring.submit().unwrap();
+        let start = Instant::now();
+        let cqe = next.join().unwrap().unwrap();
+        assert!(start.elapsed() < LOST / 2, "it woke by its timeout alone");
+        assert_eq!(cqe.map(|cqe| cqe.user_data()), Some(4));
+    });
 }
