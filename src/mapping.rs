@@ -560,6 +560,7 @@ mod kernel {
                 for i in 0..8 {
                     for j in 0..words {
                         let value = u64::from(i) << 8 | j as u64 | 1 << 63;
+                        // Ordering: Relaxed; of one thread.
                         word(&from, head.wrapping_add(i), j).store(value, Ordering::Relaxed);
                     }
                 }
@@ -569,6 +570,7 @@ mod kernel {
                     for j in 0..words {
                         let value = u64::from(i) << 8 | j as u64 | 1 << 63;
                         let expected = if i < 7 { value } else { 0 };
+                        // Ordering: Relaxed; of one thread.
                         let found = word(&to, head.wrapping_add(i), j).load(Ordering::Relaxed);
                         assert_eq!(found, expected, "{flags:#x}: {i}.{j}");
                     }

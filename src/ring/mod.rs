@@ -61,10 +61,10 @@
 //! - **E1** Whoever asks for a submit while nobody is at it becomes the holder:
 //!   publishes, enters once for everybody. Who asks meanwhile is counted and leaves.
 //! - **E2** A holder leaves only if nobody asked since it last looked, and makes at most
-//!   8 passes (`max_passes`). Before the last it gives the role away, so that whoever asks from then on
-//!   holds it, and what was asked before is in that pass. Two may then publish and enter
-//!   at once: S7 allows it; but since that is slow, the new holder first gives the old one
-//!   a moment, a bounded number of looks at a hint.
+//!   8 passes (`max_passes`). Before the last it gives the role away, so that whoever asks
+//!   from then on holds it, and what was asked before is in that pass. Two may then publish
+//!   and enter at once: S7 allows it; but since that is slow, the new holder first gives the
+//!   old one a moment, a bounded number of looks at a hint.
 //! - **E3** `to_submit` is always the whole ring: a number could end inside a chain of
 //!   links that another thread published.
 //! - **E4** SQPOLL: tail, full fence, NEED_WAKEUP, in the thread that moved the tail.
@@ -93,7 +93,6 @@
 //! - **W3** A follower sleeps only while the word says that somebody leads.
 //! - **W4** A wait says "maybe". A leader that is told that a completion is lost tells the
 //!   next: the kernel says it once.
-//!
 //! - **W5** A [`Waiter`] may keep the seat between its waits. It frees it, as W2 says, when it
 //!   has reaped more than its number, fails, or goes.
 //!

@@ -10,9 +10,9 @@ use crate::abi::{Params, enter, features, setup};
 ///
 /// One method for each flag of `io_uring_setup(2)`, under its name there.
 /// `SUBMIT_ALL` (Linux 5.18) is always set, but for [`legacy`](Self::legacy) rings: an SQE
-/// that is refused does not hold up those behind it. `R_DISABLED` is `build_disabled`. A flag that the mode
-/// cannot have, or that contradicts another, is a [`SetupError`] from `build`,
-/// by name and with the reason; so is one that the running kernel does not know.
+/// that is refused does not hold up those behind it. `R_DISABLED` is `build_disabled`. A
+/// flag that the mode cannot have, or that contradicts another, is a [`SetupError`] from
+/// `build`, by name and with the reason; so is one that the running kernel does not know.
 /// None is ever left out silently.
 ///
 /// [`SetupError`]: crate::SetupError
