@@ -9,7 +9,7 @@ use super::wait::Seat;
 use super::{Batch, Slot};
 use crate::abi::{Cqe, Params, enter, setup};
 use crate::mapping::Pointers;
-use crate::setup::{MAX_PASSES, Order};
+use crate::setup::Order;
 use crate::sync::ReadMarks;
 use crossbeam_utils::CachePadded;
 
@@ -41,6 +41,7 @@ impl Core {
         params: Params,
         order: Order,
         cq_marks: ReadMarks,
+        max_passes: u32,
     ) -> Self {
         let has = |flag| params.flags & flag != 0;
         // SAFETY: the caller's promise; the kernel is dropped after the views.
@@ -55,7 +56,7 @@ impl Core {
             is_sqpoll: has(setup::SQPOLL),
             must_poll: (has(setup::IOPOLL) && !has(setup::SQPOLL))
                 || (has(setup::COOP_TASKRUN | setup::DEFER_TASKRUN) && !has(setup::TASKRUN_FLAG)),
-            max_passes: MAX_PASSES,
+            max_passes,
             kernel,
         }
     }

@@ -91,8 +91,7 @@ impl Core {
         let marks = ReadMarks::new(pointers.cq_entries);
         let kernel = Kernel::Real(Real::new(mapping, fd, enter_flags));
         // SAFETY: the core holds the mapping; it was made for this ring and this core.
-        let core = unsafe { Core::new(kernel, pointers, params, order, marks) };
-        Self { max_passes, ..core }
+        unsafe { Core::new(kernel, pointers, params, order, marks, max_passes) }
     }
 
     pub(super) fn features(&self) -> Features {

@@ -39,7 +39,7 @@ use crate::Ring;
 use crate::abi::{Params, Sqe, setup};
 use crate::mapping::EntrySize;
 use crate::ring::{self, Core};
-use crate::setup::Order;
+use crate::setup::{MAX_PASSES, Order};
 use crate::sync::ReadMarks;
 use crate::syscall::Errno;
 use memory::{Memory, Shape};
@@ -74,7 +74,7 @@ pub struct Simulation {
     shape: Shape,
     is_sqpoll: bool,
     has_messages: bool,
-    max_passes: Option<u32>,
+    max_passes: u32,
     head: Head,
     completions: CompletionOrder,
     script: Script,
@@ -99,7 +99,7 @@ impl Ring {
             },
             is_sqpoll: false,
             has_messages: true,
-            max_passes: None,
+            max_passes: MAX_PASSES,
             head: Head::Late,
             completions: CompletionOrder::Forward,
             script: Box::new(|_, fate| fate.complete(0)),
@@ -168,7 +168,7 @@ impl Simulation {
     /// How often one submit enters the kernel at most, instead of 8: a model that is to
     /// see what happens then reaches it sooner. At least 1.
     pub fn max_passes(mut self, passes: u32) -> Self {
-        self.max_passes = Some(passes);
+        self.max_passes = passes;
         self
     }
 
@@ -230,10 +230,7 @@ impl Simulation {
         );
         assert!(sq_entries <= 32768, "{sq_entries} SQEs: more than 32768");
         assert!(cq_entries <= 65536, "{cq_entries} CQEs: more than 65536");
-        assert!(
-            self.max_passes != Some(0),
-            "a submit makes at least one pass"
-        );
+        assert!(self.max_passes > 0, "a submit makes at least one pass");
         assert!(
             cq_entries.is_power_of_two(),
             "{cq_entries} CQEs: not a power of two"
@@ -265,8 +262,7 @@ impl Simulation {
         let other_side = ring::Kernel::Simulated(Box::new(kernel.clone()));
         // SAFETY: the core holds a handle of the kernel, which holds the memory; this is
         // the only core made for it.
-        let mut core = unsafe { Core::new(other_side, pointers, params, order, marks) };
-        core.max_passes = max_passes.unwrap_or(core.max_passes);
+        let core = unsafe { Core::new(other_side, pointers, params, order, marks, max_passes) };
         (
             Ring {
                 core: Arc::new(core),

@@ -102,5 +102,5 @@ pub fn instructions() -> String {
         text.push('\n');
     }
     text + "\nThat no caller is held over 8 kernel entries is not measured: it is what `MAX_PASSES` in \
-            `src/ring/submit.rs` says.\n"
+            `src/setup/mod.rs` says.\n"
 }
