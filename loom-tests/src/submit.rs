@@ -24,23 +24,43 @@ pub const MODELS: &[Model] = &[
     },
     Model {
         aims: &["SUBMIT_LAST", "TAIL_STORE"],
-        bound: Some(2),
+        bound: Some(1),
         witnesses: &["last pass", "tail moved by another"],
         floor: 29_000,
         ..Model::new("last_pass_any", || last_pass(Any))
     },
     Model {
         aims: &["SUBMIT_LAST", "TAIL_STORE"],
-        bound: Some(2),
+        bound: Some(1),
         witnesses: &["last pass", "tail moved by another"],
         floor: 16_000,
         ..Model::new("last_pass_claim", || last_pass(Claim))
     },
     Model {
-        aims: &["ERROR_FIRST"],
+        aims: &["OFFER_LEFT"],
+        bound: Some(2),
+        witnesses: &["offer taken", "offer withdrawn"],
+        floor: 1,
+        ..Model::new("role_offered", role_offered)
+    },
+    Model {
+        aims: &["CUT_IS_ALL"],
+        bound: Some(2),
+        witnesses: &["cut"],
+        floor: 1,
+        ..Model::new("cut", || cut(3))
+    },
+    Model {
+        aims: &["CUT_IS_ALL"],
+        bound: Some(2),
+        witnesses: &["cut at the end", "rest left to another"],
+        floor: 1,
+        ..Model::new("cut_at_the_end", || cut(2))
+    },
+    Model {
         bound: Some(3),
-        witnesses: &["one reaped for both", "error kept back"],
-        floor: 10_000,
+        witnesses: &["one reaped for both", "refused"],
+        floor: 1,
         ..Model::new("submit_and_reap", submit_and_reap)
     },
     Model {
@@ -172,8 +192,46 @@ fn last_pass(order: Order) {
     log.assert_each_once(&[1, 2, 3]);
 }
 
+/// A thread comes back while another has taken its role over, and offers it.
+fn role_offered() {
+    let (ring, _, log) = recorded(simulated(4, Claim).max_passes(1));
+    let (one, two) = (ring.sq(), ring.sq());
+    let submit = |sq: &ringway::Sq, user_data| {
+        assert!(push(sq, user_data));
+        sq.submit().unwrap();
+    };
+    together(
+        || (1..=2).for_each(|user_data| submit(&one, user_data)),
+        [Box::new(move || submit(&two, 3))],
+    );
+    log.assert_each_once(&[1, 2, 3]);
+}
+
+/// Two threads push half the ring each: one pass does not publish both halves.
+fn cut(max_passes: u32) {
+    let (ring, kernel, log) = recorded(simulated(16, Claim).max_passes(max_passes));
+    let work = |first: u64| {
+        let sq = ring.sq();
+        Box::new(move || {
+            let mut batch = sq.pop_batch(8).unwrap();
+            for (sqe, user_data) in batch.iter_mut().zip(first..) {
+                // SAFETY: a NOP holds no pointer.
+                unsafe { sqe.prep_nop() }.user_data(user_data);
+            }
+            batch.push();
+            sq.submit().unwrap();
+        })
+    };
+    let (one, two) = (work(1), work(9));
+    together(one, [two]);
+    log.assert_each_once(&Vec::from_iter(1..=16));
+    if kernel.enters() == 2 {
+        witness("an enter for each half");
+    }
+}
+
 /// Two threads push, and reap if they were the one to enter, which the kernel refuses the
-/// second time: what lies in a thread's hands by then is handed out all the same.
+/// second time.
 fn submit_and_reap() {
     let refused = |call| (call == 1).then(|| Errno::from_raw(libc::EAGAIN));
     let (ring, _, ran) = recorded(simulated(2, Claim).faults(refused));
@@ -182,10 +240,14 @@ fn submit_and_reap() {
         let (ring, reaped) = (ring.clone(), reaped.clone());
         Box::new(move || {
             assert!(push(&ring.sq(), user_data));
-            let mut cqes = [Cqe::default(); 2];
-            let count = ring.submit_and_reap(&mut cqes).unwrap_or(0);
-            for cqe in &cqes[..count] {
-                reaped.record(cqe.user_data());
+            let mut count = 0;
+            let mut cqes = [Cqe::default(); 1];
+            let submitted = ring.submit_and_reap(&mut cqes, |cqes| {
+                count += cqes.len();
+                cqes.iter().for_each(|cqe| reaped.record(cqe.user_data()));
+            });
+            if submitted.is_err() {
+                witness("refused");
             }
             if count == 2 {
                 witness("one reaped for both");

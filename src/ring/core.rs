@@ -64,7 +64,7 @@ impl Core {
     /// The core of a ring that one thread uses (rule L1).
     #[cfg(not(ringway_loom))]
     pub(super) fn owned(mut self) -> Self {
-        self.sq.is_local = true;
+        self.sq = self.sq.owned();
         self.cq.is_local = true;
         self
     }
@@ -77,7 +77,7 @@ impl Core {
     /// Submits everything and waits for `want` completions, by the one thread that enters.
     pub(crate) fn submit_and_wait(&self, want: u32) -> Result<(), EnterError> {
         self.check_poison()?;
-        let tail = self.sq.publish();
+        let tail = self.sq.publish(None).tail;
         // Exact: after a submit of less than it was asked for, the kernel does not wait.
         let request = Enter {
             to_submit: tail.wrapping_sub(self.sq.view.head_hint()),

@@ -189,10 +189,8 @@ pub(crate) mod weaken {
             "permits given back unused wake who was refused -> nobody",
         ),
         ("WAKE_KEPT", "wake for a job passed on by a reaper -> kept"),
-        (
-            "ERROR_FIRST",
-            "what was reaped before an error handed out -> dropped",
-        ),
+        ("OFFER_LEFT", "offer that nobody takes withdrawn -> left"),
+        ("CUT_IS_ALL", "holder goes on after a cut -> leaves"),
         ("NO_GAP_MARK", "gap marked as wanted -> left"),
         ("NO_BATON", "leader wakes a follower -> leaves"),
         (

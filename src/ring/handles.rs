@@ -43,22 +43,40 @@ impl Ring {
         self.core.submit()
     }
 
-    /// Submits as [`Sq::submit`], and takes up to `out.len()` completions, oldest first; their
-    /// number. Only the thread that enters the kernel takes any: one that leaves its
-    /// operations to another leaves their completions to it as well, and gets 0.
+    /// Submits as [`Sq::submit`]; the thread that enters the kernel also reaps what lies
+    /// ready after each enter, of whichever thread, and hands it to `handle`, oldest first,
+    /// as much at a time as fits into `cqes`. A thread that leaves its operations to another
+    /// leaves their completions to it as well, and `handle` is not called.
     ///
     /// For threads that all submit and handle each other's completions: the kernel's counters
     /// then stay with one thread at a time, where a [`Cq::reap_batch`] after each submit
     /// makes all of them pull at the same cache line. A thread that has nothing to submit
     /// still reaps, or waits.
     ///
+    /// While `handle` runs, nobody else submits. It may push, and submit: that is then done
+    /// by the call that it runs in. It must not wait for a completion or for a free slot,
+    /// which only another submit would bring.
+    ///
+    /// ```
+    /// # let ring = ringway::Ring::builder(8).build()?;
+    /// # ring.sq().pop().expect("an empty ring has free slots").push();
+    /// let mut cqes = [Default::default(); 32];
+    /// let mut count = 0;
+    /// ring.submit_and_reap(&mut cqes, |reaped| count += reaped.len())?;
+    /// # assert_eq!(count, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// As [`Sq::submit`], when nothing was taken. Otherwise the number; the next submit or
-    /// wait tries again, and meets the error again if it lasts.
+    /// As [`Sq::submit`]. What was reaped until then has been handed out.
     #[inline]
-    pub fn submit_and_reap(&self, out: &mut [Cqe]) -> Result<usize, EnterError> {
-        self.core.submit_and_reap(out)
+    pub fn submit_and_reap(
+        &self,
+        cqes: &mut [Cqe],
+        handle: impl FnMut(&[Cqe]),
+    ) -> Result<(), EnterError> {
+        self.core.submit_and_reap(cqes, handle)
     }
 
     /// Posts a completion with this `user_data`, so that a waiting thread returns, or
@@ -156,10 +174,10 @@ impl Sq {
     /// not pushed holds up the ones popped after it; in any order only a thread in the
     /// middle of a push does).
     ///
-    /// Enters the kernel at most 8 times ([`Builder::max_passes`](crate::Builder::max_passes)). A
-    /// thread that takes over from one that has done so gives it a moment, some
-    /// microseconds, to come back from the kernel; otherwise no thread waits for another in
-    /// user space.
+    /// Enters the kernel at most 8 times ([`Builder::max_passes`](crate::Builder::max_passes)),
+    /// with about half the ring at a time. A thread that takes over from one that has done so
+    /// gives it a moment, some microseconds, to come back from the kernel and to go on;
+    /// otherwise no thread waits for another in user space.
     /// The operations run with the credentials of the thread that enters. If that thread
     /// exits before they complete, those that wait for an event complete with ECANCELED
     /// when it comes, and not before.

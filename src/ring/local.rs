@@ -73,7 +73,7 @@ impl Local {
     #[inline(always)]
     pub fn submit(&self) -> Result<(), EnterError> {
         self.core.check_poison()?;
-        self.core.pass(By::Ring, Turn::Held)
+        self.core.pass(By::Ring, Turn::Own).map(|_| ())
     }
 
     /// Submits, and on an SQPOLL ring whose queue is full sleeps until there is room; see
@@ -147,7 +147,7 @@ impl Local {
     ) -> Result<Waited, EnterError> {
         let core = &*self.core;
         core.check_poison()?;
-        let tail = core.sq.publish();
+        let tail = core.sq.publish(None).tail;
         // Exact: after a submit of less than it was asked for, the kernel does not wait.
         let mut request = Enter {
             to_submit: tail.wrapping_sub(core.sq.view.head_hint()),

@@ -61,7 +61,7 @@
 //! - **E1** Whoever asks for a submit while nobody is at it becomes the holder:
 //!   publishes, enters once for everybody. Who asks meanwhile is counted and leaves.
 //! - **E2** A holder leaves only if nobody asked since it last looked, and makes at most
-//!   8 passes (`max_passes`). Before the last it gives the role away, so that whoever asks
+//!   8 passes (`max_passes`). Before its last it gives the role away, so that whoever asks
 //!   from then on holds it, and what was asked before is in that pass. Two may then publish
 //!   and enter at once: S7 allows it; but since that is slow, the new holder first gives the
 //!   old one a moment, a bounded number of looks at a hint.
@@ -70,6 +70,13 @@
 //! - **E4** SQPOLL: tail, full fence, NEED_WAKEUP, in the thread that moved the tail.
 //! - **E5** If the kernel refuses, the holder's caller is told, and the debt is noted:
 //!   the next submit or wait of any thread tries again.
+//! - **E6** For that moment the new holder offers its role: whoever asks takes it, most often
+//!   the old one, on whose CPU the ring's memory is. One swap ends the offer, by either; who
+//!   finds it ended has left its request to the other.
+//! - **E7** A pass publishes whole batches until they are half the ring (of a small ring, all):
+//!   the kernel gives slots back when it has taken all of an enter, so one half is filled
+//!   while it takes the other. A holder that has cut something off makes another pass. One
+//!   that has given the role away asks for it again, and makes the other pass if it gets it.
 //!
 //! ## Completion: C
 //!
@@ -117,6 +124,7 @@ mod core;
 mod cq;
 pub(crate) mod edges;
 mod handles;
+mod hint;
 mod index;
 mod kernel;
 #[cfg(not(ringway_loom))]

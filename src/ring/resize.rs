@@ -218,7 +218,7 @@ impl Core {
 
     /// What is pushed and not yet the kernel's, in its order.
     fn pushed(&self) -> Result<Vec<[Sqe; 2]>, ResizeError> {
-        let tail = self.sq.publish();
+        let tail = self.sq.publish(None).tail;
         let view = &self.sq.view;
         let head = view.head();
         let count = tail.wrapping_sub(head);
@@ -261,7 +261,6 @@ impl Core {
         self.sq = requeue(sq, order, pushed);
         // Rule R1: only such a ring comes here.
         self.cq.is_local = true;
-        self.sq.is_local = true;
         match &mut self.kernel {
             Kernel::Real(real) => {
                 // SAFETY: nobody else is at either ring now, and CQEs keep their size.
@@ -280,7 +279,7 @@ fn requeue(view: SqView, order: Order, pushed: Vec<[Sqe; 2]>) -> SqQueue {
     // The tail goes back to where the head is: the queue begins empty.
     let head = view.head();
     view.set_tail(head);
-    let queue = SqQueue::new(view, order);
+    let queue = SqQueue::new(view, order).owned();
     if let Some(claim) = queue.pop_batch(pushed.len() as u32) {
         write(&queue, claim, pushed);
         queue.push(claim);

@@ -2,8 +2,10 @@
 //! The protocol is in [`super`], rules S1 to S7.
 
 use super::edges;
+use super::hint;
 use super::index::{self, Found, Stamp};
 use super::view::SqView;
+use crate::abi::Sqe;
 use crate::setup::Order;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::{ReadMarks, UnsafeCell, reached};
@@ -13,14 +15,29 @@ use std::mem::MaybeUninit;
 /// Batches up to this size are claimed without allocating.
 const STACK_BATCH: usize = 128;
 
+/// A ring of fewer entries is not worth cutting.
+const SMALL: i64 = 16;
+
+/// How far ahead of a push its lines are fetched: by then they are there.
+const AHEAD: u64 = 4;
+
+/// The same for the stamps that a publisher walks over.
+const WALK_AHEAD: u64 = 12;
+
+/// Words from one stamp to the next where threads share them: a line. Who publishes reads one
+/// while who pushes writes the next.
+const SPREAD: usize = if cfg!(ringway_loom) { 1 } else { 8 };
+
 pub(crate) struct SqQueue {
     pub(crate) view: SqView,
     order: Order,
     claims: CachePadded<Claims>,
     /// Tickets given out. Any order only: in claim order the claim is the ticket.
     tickets: CachePadded<AtomicU64>,
-    /// One per cell: whether the batch whose first ticket it is, is ready (rule S4).
+    /// One per cell, `spread` words apart: whether the batch whose first ticket it is, is
+    /// ready (rule S4).
     stamps: Box<[AtomicU64]>,
+    spread: usize,
     /// Any order: for each slot of a claimed batch the next one; its owner's alone.
     links: Box<[UnsafeCell<u32>]>,
     /// Cells that claimers read (rule S3).
@@ -28,7 +45,7 @@ pub(crate) struct SqQueue {
     /// Gaps that submitters looked behind (rule S6).
     gaps: ReadMarks,
     /// All users are one thread (rule L1).
-    pub(super) is_local: bool,
+    is_local: bool,
 }
 
 /// Both are read by every pop; one line holds them.
@@ -42,6 +59,19 @@ struct Claims {
 // SAFETY: the cells in `links` belong to the owner of the slot (rule S1); all else
 // is atomic.
 unsafe impl Sync for SqQueue {}
+
+/// What a thread that published leaves behind.
+#[derive(Clone, Copy)]
+pub(crate) struct Published {
+    pub(crate) tail: u32,
+    /// There is more that may be ready.
+    pub(crate) is_cut: bool,
+}
+
+fn stamps(words: usize, start: u64) -> Box<[AtomicU64]> {
+    let unready = || AtomicU64::new(Stamp::before(start).0);
+    (0..words).map(|_| unready()).collect()
+}
 
 /// A claimed run of slots: where it starts and how many.
 #[derive(Clone, Copy)]
@@ -72,9 +102,8 @@ impl SqQueue {
                 limit: AtomicU64::new(start + u64::from(entries)),
             }),
             tickets: CachePadded::new(AtomicU64::new(start)),
-            stamps: (0..entries)
-                .map(|_| AtomicU64::new(Stamp::before(start).0))
-                .collect(),
+            stamps: stamps(entries as usize * SPREAD, start),
+            spread: SPREAD,
             links: (0..links).map(|_| UnsafeCell::new(0)).collect(),
             marks: ReadMarks::new(entries),
             gaps: ReadMarks::new(entries),
@@ -82,10 +111,24 @@ impl SqQueue {
         }
     }
 
+    /// As the queue of one thread (rule L1), before it is used.
+    #[cfg(not(ringway_loom))]
+    pub(super) fn owned(self) -> Self {
+        Self {
+            stamps: stamps(self.view.entries() as usize, self.end()),
+            spread: 1,
+            is_local: true,
+            ..self
+        }
+    }
+
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Claim> {
         let mut slot = 0;
         let position = self.claim(|_| 1, |at| slot = self.slot_at(at))?;
+        if !self.is_local {
+            hint::will_write(self.sqe(position.wrapping_add(AHEAD)));
+        }
         Some(Claim {
             position,
             slot,
@@ -102,6 +145,10 @@ impl SqQueue {
             return self.pop_batch_any(len);
         }
         let position = self.claim(|_| len, |_| ())?;
+        if !self.is_local {
+            let end = position.wrapping_add(u64::from(len));
+            (position..end).for_each(|at| hint::will_write(self.sqe(at)));
+        }
         Some(self.in_claim_order(position, len))
     }
 
@@ -159,6 +206,13 @@ impl SqQueue {
             slot: slots[0],
             len,
         })
+    }
+
+    /// Where the SQE of a position lies: in any order, as the array has it now.
+    #[inline(always)]
+    fn sqe(&self, at: u64) -> *const UnsafeCell<Sqe> {
+        // SAFETY: the slot is one of the ring's.
+        unsafe { self.view.sqes().of(self.slot_at(at)) }
     }
 
     /// The slot that a claim of position `at` gets.
@@ -295,6 +349,7 @@ impl SqQueue {
             stamp.store(ready, Relaxed);
             return before == Stamp::wanted(ticket).0;
         }
+        hint::will_write(self.stamp_of(ticket.wrapping_add(AHEAD * u64::from(len))));
         // Ordering: AcqRel, see `SQ_READY`. A swap, not a store: a submitter that
         // found the gap and this push agree on which of them saw the other.
         let before = stamp.swap(ready, edges::SQ_READY.order());
@@ -308,8 +363,9 @@ impl SqQueue {
 
     #[inline(always)]
     fn stamp_of(&self, ticket: u64) -> &AtomicU64 {
-        // SAFETY: there is a stamp for each cell.
-        unsafe { self.stamps.get_unchecked(self.view.cell(ticket) as usize) }
+        let cell = self.view.cell(ticket) as usize;
+        // SAFETY: there is a stamp for each cell, so far apart.
+        unsafe { self.stamps.get_unchecked(cell * self.spread) }
     }
 
     /// Tickets given out so far.
@@ -323,23 +379,44 @@ impl SqQueue {
         }
     }
 
-    /// Moves the kernel's tail over every batch that is ready, and returns it.
+    /// About half the ring; all of a small one.
+    #[inline(always)]
+    pub(crate) fn half(&self) -> i64 {
+        let entries = i64::from(self.view.entries());
+        if entries < SMALL {
+            entries
+        } else {
+            entries / 2
+        }
+    }
+
+    /// Moves the kernel's tail over every batch that is ready, or until it has moved by
+    /// `most`, and says where it is.
     ///
     /// Any number of threads may publish at once; each moves the tail forward from
     /// where it found it (rule S7). Lock-free: a step is repeated only because another
     /// thread published or pushed.
     #[inline(always)]
-    pub(crate) fn publish(&self) -> u32 {
+    pub(crate) fn publish(&self, most: Option<i64>) -> Published {
         'walk: loop {
             let end = self.end();
             let from = index::extend(self.view.tail(), end);
             let mut to = from;
-            while index::ahead(to, end) > 0 {
+            let is_full = |to| most.is_some_and(|most| index::ahead(from, to) >= most);
+            while index::ahead(to, end) > 0 && !is_full(to) {
                 let stamp = self.stamp_of(to);
                 // Ordering: Acquire, see `SQ_STAMP_SEEN`: the batch is ours to pass on.
                 let seen = Stamp(stamp.load(edges::SQ_STAMP_SEEN.order()));
                 match seen.look(to) {
-                    Found::Ready(len) => to = to.wrapping_add(u64::from(len)),
+                    Found::Ready(len) => {
+                        let next = to.wrapping_add(u64::from(len));
+                        if !self.is_local {
+                            let later = to.wrapping_add(WALK_AHEAD * u64::from(len));
+                            hint::will_read(self.stamp_of(later));
+                            (to..next).for_each(|at| hint::will_read(self.sqe(at)));
+                        }
+                        to = next;
+                    }
                     // Somebody published this ticket, and saw the kernel take it.
                     Found::Newer => {
                         reached("stale tail");
@@ -366,15 +443,19 @@ impl SqQueue {
                     }
                 }
             }
+            let published = Published {
+                tail: to as u32,
+                is_cut: is_full(to) && index::ahead(to, end) > 0,
+            };
             if from == to {
-                return to as u32;
+                return published;
             }
             if self.is_local {
                 self.view.set_tail(to as u32);
-                return to as u32;
+                return published;
             }
             if self.view.publish(from as u32, to as u32).is_ok() {
-                return to as u32;
+                return published;
             }
             reached("tail moved by another");
         }

@@ -3,6 +3,7 @@
 use super::Core;
 use super::edges;
 use super::kernel::{By, Enter};
+use super::sq::Published;
 use crate::abi::{Cqe, enter, sq_flags};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{Tally, reached};
@@ -10,14 +11,25 @@ use crate::syscall::Errno;
 use std::fmt;
 use std::hint::spin_loop;
 
+/// Passes that a holder makes when it has given its role away: two, since the first may
+/// not have published everything.
+const PASSES_LEFT: u32 = 2;
+
 /// How often a new holder looks whether the last pass of the one before is over.
 const GIVE_WAY: u32 = 1024;
+
+/// How often it looks after that whether the one before has come back.
+const COME_BACK: u32 = 32;
 
 /// Set in the requests when the kernel refused SQEs that still lie in the ring.
 const OWED: u64 = 1 << 63;
 
+/// Set in the requests while the holder waits for another to take its place.
+const OFFERED: u64 = 1 << 62;
+
 /// Who submits. `requests` counts the submits asked for since nobody was at it:
-/// 0 is idle, otherwise there is one holder, and OWED may be set in either state.
+/// 0 is idle, otherwise there is one holder, who may offer its role, and OWED may be set in
+/// any state.
 pub(crate) struct Submitter {
     requests: AtomicU64,
     /// The kernel lost a completion: this ring can no longer be relied on.
@@ -48,11 +60,18 @@ impl Submitter {
     }
 }
 
-/// Whether a pass is made by who holds the role, or has just given it away.
+/// Whose a pass is.
 #[derive(Clone, Copy)]
 pub(crate) enum Turn {
+    /// The holder's.
     Held,
+    /// Of one that has just given the role away.
     Given,
+    /// As `Given`, and it makes no other.
+    Last,
+    /// Of the one thread of a local ring, which models do not have.
+    #[cfg_attr(ringway_loom, allow(dead_code))]
+    Own,
 }
 
 /// Why entering the kernel failed. The result of an operation is never here: it
@@ -152,17 +171,26 @@ impl Core {
         let requests = &self.submitter.requests;
         // Ordering: AcqRel, see `SUBMIT_REQUEST`.
         let before = requests.fetch_add(1, edges::SUBMIT_REQUEST.order());
-        if before & !OWED != 0 {
+        let is_holder = match before & !OWED {
+            0 => true,
+            busy => busy & OFFERED != 0 && self.take_offer(),
+        };
+        if !(is_holder && self.give_way()) {
             return Ok(());
         }
+        let mut seen = (before + 1) & !OFFERED;
         let role = Role(requests);
-        self.give_way();
-        let mut seen = before + 1;
         let mut passes = self.max_passes;
-        while passes > 1 {
+        while passes > PASSES_LEFT {
             passes -= 1;
             match self.pass(by, Turn::Held) {
-                Ok(()) => then(),
+                Ok(published) => {
+                    then();
+                    if published.is_cut && !edges::broken("CUT_IS_ALL") {
+                        reached("cut");
+                        continue;
+                    }
+                }
                 Err(EnterError::Interrupted) => continue,
                 Err(error) => return Err(error),
             }
@@ -185,59 +213,134 @@ impl Core {
                 }
             }
         }
-        // The role goes before the last pass: requests until here are served by it,
-        // later ones find a free role (rule E2).
-        // Ordering: Acquire, see `SUBMIT_LAST`.
-        reached("last pass");
-        requests.swap(0, edges::SUBMIT_LAST.order());
         std::mem::forget(role);
-        self.last_pass(by).map(|()| then()).inspect_err(|_| {
-            if edges::broken("LAST_PASS_FORGETS") {
-                return;
-            }
-            // Ordering: Release, see `SUBMIT_OWED`. Not a swap: there may be a holder.
-            requests.fetch_or(OWED, edges::SUBMIT_OWED.order());
-        })
+        self.pass_and_leave(by, passes, then)
     }
 
-    fn last_pass(&self, by: By) -> Result<(), EnterError> {
+    /// The last pass of a submit, or the last two: the role goes before. Requests until then
+    /// are served by it, later ones find a free role (rule E2).
+    #[cold]
+    fn pass_and_leave(
+        &self,
+        by: By,
+        mut passes: u32,
+        mut then: impl FnMut(),
+    ) -> Result<(), EnterError> {
+        let requests = &self.submitter.requests;
+        loop {
+            passes -= 1;
+            reached("last pass");
+            // Ordering: Acquire, see `SUBMIT_LAST`.
+            requests.swap(0, edges::SUBMIT_LAST.order());
+            let turn = if passes == 0 { Turn::Last } else { Turn::Given };
+            let is_cut = match self.late_pass(by, turn) {
+                Ok(published) => published.is_cut,
+                Err(EnterError::Interrupted) if passes > 0 => true,
+                Err(error) => {
+                    if !edges::broken("LAST_PASS_FORGETS") {
+                        // Ordering: Release, see `SUBMIT_OWED`. Not a swap: there may be a
+                        // holder.
+                        requests.fetch_or(OWED, edges::SUBMIT_OWED.order());
+                    }
+                    return Err(error);
+                }
+            };
+            // The rest is for who has the role now, or for nobody else.
+            // Ordering: AcqRel, see `SUBMIT_REQUEST`.
+            let rest = || requests.fetch_add(1, edges::SUBMIT_REQUEST.order()) & !OWED == 0;
+            let is_cut = is_cut && !edges::broken("CUT_IS_ALL");
+            let role = (is_cut && rest()).then(|| Role(requests));
+            then();
+            let Some(role) = role else {
+                reached(if is_cut {
+                    "rest left to another"
+                } else {
+                    "all published"
+                });
+                return Ok(());
+            };
+            std::mem::forget(role);
+            reached("cut at the end");
+        }
+    }
+
+    fn late_pass(&self, by: By, turn: Turn) -> Result<Published, EnterError> {
         let is_late = &self.submitter.is_late;
         // Ordering: Relaxed; a hint, also when it comes late.
         is_late.store(true, Relaxed);
-        let passed = self.pass(by, Turn::Given);
+        let passed = self.pass(by, turn);
         // Ordering: Relaxed; as above.
         is_late.store(false, Relaxed);
         passed
     }
 
-    /// Two threads inside io_uring_enter make the kernel slower than one after the other. For
-    /// a moment only: the other may not be running.
+    /// Whether a new holder goes on, or another has taken its place.
+    ///
+    /// Two threads inside io_uring_enter make the kernel slower than one after the other, and
+    /// so does another CPU than before. So while who had the role is in its last pass, and
+    /// for a moment after, whoever submits may have it. For a moment only: the other may not
+    /// be running, or have nothing more to do.
     #[inline(always)]
-    fn give_way(&self) {
+    fn give_way(&self) -> bool {
         // Ordering: Relaxed; a hint.
-        let is_late = || self.submitter.is_late.load(Relaxed);
-        let mut looks = if cfg!(ringway_loom) { 0 } else { GIVE_WAY };
-        while looks > 0 && is_late() {
-            looks -= 1;
+        !self.submitter.is_late.load(Relaxed) || self.offer()
+    }
+
+    #[cold]
+    fn offer(&self) -> bool {
+        let Submitter {
+            requests, is_late, ..
+        } = &*self.submitter;
+        // Ordering: Relaxed; what was asked for stays in the requests, for who takes them.
+        requests.fetch_or(OFFERED, Relaxed);
+        let mut late = if cfg!(ringway_loom) { 0 } else { GIVE_WAY };
+        let mut after = if cfg!(ringway_loom) { 1 } else { COME_BACK };
+        while after > 0 {
+            // Ordering: Relaxed; the end of the offer decides.
+            if requests.load(Relaxed) & OFFERED == 0 {
+                reached("offer taken");
+                return false;
+            }
+            // Ordering: Relaxed; a hint.
+            match late > 0 && is_late.load(Relaxed) {
+                true => late -= 1,
+                false => after -= 1,
+            }
             spin_loop();
         }
+        reached("offer withdrawn");
+        !edges::broken("OFFER_LEFT") && self.take_offer()
+    }
+
+    /// Ends an offer, by who made it or by another: whoever does has the role.
+    #[cold]
+    fn take_offer(&self) -> bool {
+        // Ordering: Relaxed; the caller's own request has acquired what was asked for before
+        // it, and what came since lets it not leave, see `SUBMIT_AGAIN`.
+        self.submitter.requests.fetch_and(!OFFERED, Relaxed) & OFFERED != 0
     }
 
     /// Submits; the holder also reaps, after each pass.
     #[inline(always)]
-    pub(super) fn submit_and_reap(&self, out: &mut [Cqe]) -> Result<usize, EnterError> {
-        let mut count = 0;
-        let submitted = self.submit_then(By::Ring, || count += self.reap_batch(&mut out[count..]));
-        match submitted {
-            // What was reaped must be handed out; the error comes again, since it left a
-            // debt (rule E5) or a poisoned ring.
-            Err(error) if count == 0 || edges::broken("ERROR_FIRST") => Err(error),
-            Err(_) => {
-                reached("error kept back");
-                Ok(count)
+    pub(super) fn submit_and_reap(
+        &self,
+        cqes: &mut [Cqe],
+        mut handle: impl FnMut(&[Cqe]),
+    ) -> Result<(), EnterError> {
+        self.submit_then(By::Ring, || {
+            // No more than the queue holds: completions may go on coming.
+            let mut left = self.cq.view.entries() as usize;
+            while left > 0 {
+                let count = self.reap_batch(cqes);
+                if count > 0 {
+                    handle(&cqes[..count]);
+                }
+                match count == cqes.len() {
+                    true => left = left.saturating_sub(count.max(1)),
+                    false => break,
+                }
             }
-            Ok(()) => Ok(count),
-        }
+        })
     }
 
     /// Whether an earlier submit had to leave something behind.
@@ -274,17 +377,21 @@ impl Core {
 
     /// Publishes, and enters the kernel if that is needed for it to see.
     #[inline(always)]
-    pub(crate) fn pass(&self, by: By, turn: Turn) -> Result<(), EnterError> {
-        let tail = self.sq.publish();
+    pub(crate) fn pass(&self, by: By, turn: Turn) -> Result<Published, EnterError> {
+        let published = self.sq.publish(match turn {
+            Turn::Held | Turn::Given => Some(self.sq.half()),
+            Turn::Last | Turn::Own => None,
+        });
         if self.is_sqpoll {
-            return self.wake_sq_thread(by);
+            return self.wake_sq_thread(by).map(|()| published);
         }
+        let tail = published.tail;
         if self.sq.view.head_hint() == tail {
-            return Ok(());
+            return Ok(published);
         }
         match turn {
-            Turn::Held => self.submitter.enters.add_in_turn(1),
-            Turn::Given => self.submitter.late_enters.add(1),
+            Turn::Held | Turn::Own => self.submitter.enters.add_in_turn(1),
+            Turn::Given | Turn::Last => self.submitter.late_enters.add(1),
         }
         let all = Enter { by, ..self.all() };
         if let Err(errno) = self.kernel.enter(all) {
@@ -294,7 +401,7 @@ impl Core {
         // when some before them could.
         match tail.wrapping_sub(self.sq.view.head_hint()) as i32 {
             left if left > 0 && !edges::broken("LEFT_IS_DONE") => Err(EnterError::Busy),
-            _ => Ok(()),
+            _ => Ok(published),
         }
     }
 

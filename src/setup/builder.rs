@@ -192,9 +192,9 @@ impl<'fd> Builder<'fd> {
     /// How often one submit of a shared ring enters the kernel at most, for everybody who
     /// asks meanwhile: 8 unless said otherwise, at least 1.
     ///
-    /// When a submit has entered that often, another thread takes over, and the kernel's
-    /// side of the ring moves to that thread's CPU. Fewer hold the caller up for less time;
-    /// more submit more, when threads push as fast as they can.
+    /// When a submit has entered that often, another thread takes over, unless this one comes
+    /// back at once, and the kernel's side of the ring moves to that thread's CPU. Fewer hold
+    /// the caller up for less time; more submit more, when threads push as fast as they can.
     pub fn max_passes(mut self, passes: u32) -> Self {
         self.max_passes = passes;
         self

@@ -184,9 +184,10 @@ impl Expected {
 
     fn submit(&mut self) -> Result<(), EnterError> {
         let mut result = Ok(());
-        for _ in 0..self.max_passes {
-            result = self.pass();
-            if result != Err(EnterError::Interrupted) {
+        for left in (0..self.max_passes).rev() {
+            let pass = self.pass(left == 0);
+            result = pass.map(|_| ());
+            if !matches!(pass, Ok(true) | Err(EnterError::Interrupted)) {
                 break;
             }
         }
@@ -194,21 +195,33 @@ impl Expected {
         result
     }
 
-    fn pass(&mut self) -> Result<(), EnterError> {
+    /// True if it published no more than half the ring, and there was more.
+    fn pass(&mut self, is_last: bool) -> Result<bool, EnterError> {
+        let most = match (is_last, self.sq_entries) {
+            (true, _) => u64::MAX,
+            (false, small @ ..16) => small,
+            (false, entries) => entries / 2,
+        };
+        let mut moved = 0;
         while let Some(unit) = self.units.front_mut() {
+            if moved >= most {
+                break;
+            }
             let Some(ops) = unit.ops.take() else { break };
+            moved += ops.len() as u64;
             self.published.extend(ops);
             self.units.pop_front();
         }
-        if self.units.iter().any(|unit| unit.ops.is_some()) {
+        let is_cut = moved >= most && !self.units.is_empty();
+        if !is_cut && self.units.iter().any(|unit| unit.ops.is_some()) {
             self.units[0].is_wanted = true;
         }
         if self.published.is_empty() {
-            return Ok(());
+            return Ok(is_cut);
         }
         self.enter()?;
         self.consume();
-        Ok(())
+        Ok(is_cut)
     }
 
     fn enter(&mut self) -> Result<(), EnterError> {

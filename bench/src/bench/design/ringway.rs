@@ -131,7 +131,7 @@ pub struct LeadingPort {
     ring: Ring,
     sq: Sq,
     waiter: Waiter,
-    cqes: [Cqe; CQ as usize],
+    cqes: [Cqe; REAP],
     looks: u32,
 }
 
@@ -152,7 +152,7 @@ impl<const PASSES: u32> Design for Leading<PASSES> {
             ring: self.0.clone(),
             sq: self.0.sq(),
             waiter: self.0.cq().waiter(KEEP),
-            cqes: [Cqe::default(); CQ as usize],
+            cqes: [Cqe::default(); REAP],
             looks: 0,
         }
     }
@@ -170,9 +170,9 @@ impl Port for LeadingPort {
             1 => self.sq.pop().map(|slot| fill_one(slot, next())),
             _ => self.sq.pop_batch(len).map(|batch| fill(batch, next)),
         };
-        let reaped = self.ring.submit_and_reap(&mut self.cqes);
-        show(&self.cqes[..reaped.unwrap_or(0)], seen);
-        check(reaped.map(|_| ()));
+        check(self.ring.submit_and_reap(&mut self.cqes, |cqes| {
+            show(cqes, seen);
+        }));
         room.is_some()
     }
 
