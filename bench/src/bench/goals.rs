@@ -96,6 +96,15 @@ const RAW: &[Bound] = &[
     (32, Some(1.0), Some(1.0)),
     (128, Some(1.0), Some(1.0)),
 ];
+/// Against the best ordinary mutex.
+const SHARE: &[Bound] = &[
+    (1, Some(3.5), Some(7.0)),
+    (8, Some(1.9), Some(3.0)),
+    (32, Some(1.7), Some(2.0)),
+    (128, Some(1.5), Some(1.4)),
+];
+/// Of what one submitter can do.
+const LIMIT: &[Bound] = &[(32, Some(0.95), None), (128, Some(0.95), None)];
 
 const NOPS: &[Workload] = &[Workload::NopOpen, Workload::NopClosed];
 /// All that one thread can do by itself.
@@ -190,24 +199,14 @@ pub static GOALS: &[Goal] = &[
         (OPEN, &[2, 4]),
         "lead",
         Against::Best(Family::Mutex),
-        &[
-            (1, Some(3.5), Some(7.0)),
-            (8, Some(1.9), Some(3.0)),
-            (32, Some(1.7), Some(2.0)),
-            (128, Some(1.5), Some(1.4)),
-        ],
+        SHARE,
     ),
     goal(
         SHARED,
         (OPEN, &[2, 4]),
-        "lead-64",
+        "claim",
         Against::Best(Family::Mutex),
-        &[
-            (1, Some(3.5), Some(7.0)),
-            (8, Some(1.9), Some(3.0)),
-            (32, Some(1.7), Some(2.0)),
-            (128, Some(1.5), Some(1.4)),
-        ],
+        SHARE,
     ),
     goal(
         SHARED,
@@ -219,7 +218,7 @@ pub static GOALS: &[Goal] = &[
     goal(
         SHARED,
         (OPEN, &[2, 4]),
-        "lead-64",
+        "claim",
         Against::Best(Family::Combining),
         SAME,
     ),
@@ -228,14 +227,14 @@ pub static GOALS: &[Goal] = &[
         (OPEN, &[2, 4]),
         "lead",
         Against::OneSubmitter,
-        &[(32, Some(0.95), None), (128, Some(0.95), None)],
+        LIMIT,
     ),
     goal(
         SHARED,
         (OPEN, &[2, 4]),
-        "lead-64",
+        "claim",
         Against::OneSubmitter,
-        &[(32, Some(0.95), None), (128, Some(0.95), None)],
+        LIMIT,
     ),
     goal(
         CALLED,
