@@ -26,41 +26,41 @@ pub const MODELS: &[Model] = &[
         aims: &["SUBMIT_LAST", "TAIL_STORE"],
         bound: Some(1),
         witnesses: &["last pass", "tail moved by another"],
-        floor: 29_000,
+        floor: 47_000,
         ..Model::new("last_pass_any", || last_pass(Any))
     },
     Model {
         aims: &["SUBMIT_LAST", "TAIL_STORE"],
         bound: Some(1),
         witnesses: &["last pass", "tail moved by another"],
-        floor: 16_000,
+        floor: 38_000,
         ..Model::new("last_pass_claim", || last_pass(Claim))
     },
     Model {
         aims: &["OFFER_LEFT"],
         bound: Some(2),
         witnesses: &["offer taken", "offer withdrawn"],
-        floor: 1,
+        floor: 120_000,
         ..Model::new("role_offered", role_offered)
     },
     Model {
         aims: &["CUT_IS_ALL"],
         bound: Some(2),
         witnesses: &["cut"],
-        floor: 1,
+        floor: 5_000,
         ..Model::new("cut", || cut(3))
     },
     Model {
         aims: &["CUT_IS_ALL"],
         bound: Some(2),
         witnesses: &["cut at the end", "rest left to another"],
-        floor: 1,
+        floor: 17_000,
         ..Model::new("cut_at_the_end", || cut(2))
     },
     Model {
         bound: Some(3),
         witnesses: &["one reaped for both", "refused"],
-        floor: 1,
+        floor: 9_000,
         ..Model::new("submit_and_reap", submit_and_reap)
     },
     Model {
