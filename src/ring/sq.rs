@@ -411,9 +411,7 @@ impl SqQueue {
                     Found::Ready(len) => {
                         let next = to.wrapping_add(u64::from(len));
                         if !self.is_local {
-                            let later = to.wrapping_add(WALK_AHEAD * u64::from(len));
-                            hint::will_read(self.stamp_of(later));
-                            (to..next).for_each(|at| hint::will_read(self.sqe(at)));
+                            self.fetch(to, len);
                         }
                         to = next;
                     }
@@ -459,6 +457,15 @@ impl SqQueue {
             }
             reached("tail moved by another");
         }
+    }
+
+    /// Has the lines of a batch brought here that the kernel is about to read, all in the
+    /// time of one, and a later stamp's.
+    #[inline(never)]
+    fn fetch(&self, from: u64, len: u32) {
+        let len = u64::from(len);
+        hint::will_read(self.stamp_of(from.wrapping_add(WALK_AHEAD * len)));
+        (0..len).for_each(|i| hint::will_read(self.sqe(from.wrapping_add(i))));
     }
 
     /// Whether an unready ticket needs no mark: it has one, or nothing behind it is
