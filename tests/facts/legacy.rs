@@ -51,6 +51,20 @@ fn submits_waits_and_reaps() {
     }
 }
 
+/// Submits when the SQ thread is awake, asleep, and on its way there.
+#[test]
+fn an_sq_thread_that_sleeps_is_woken() {
+    let idle = Duration::from_millis(1);
+    let ring = legacy(|builder| builder.sqpoll(SqPoll::new().idle(idle)));
+    for round in 0..300 {
+        push_nop(&ring, round);
+        ring.submit().unwrap();
+        assert_eq!(next(&ring), (round, Ok(0)));
+        thread::sleep(idle * (round % 4) as u32 / 2);
+    }
+    assert_eq!(ring.reap(), None);
+}
+
 #[test]
 fn a_disabled_one_is_enabled() {
     let disabled = Ring::builder(8).legacy().build_disabled().unwrap();

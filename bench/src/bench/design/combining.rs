@@ -90,10 +90,7 @@ impl<L: Lock, const DRAINS: bool> Port for CombiningPort<'_, L, DRAINS> {
             self.design.serve(seen);
         }
         if count == 0 {
-            self.empty += 1;
-            if self.empty.is_multiple_of(256) {
-                guarded.flush();
-            }
+            guarded.found_none(&mut self.empty);
         }
         count
     }

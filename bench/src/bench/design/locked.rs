@@ -96,9 +96,18 @@ impl<L: Lock> Guarded<L> {
         enter::<true>(self.ring.as_raw_fd(), 0, min_complete, GETEVENTS);
     }
 
+    /// After a look in vain, of a thread that counts them: one in so many asks for more.
+    #[inline(always)]
+    pub fn found_none(&self, looks: &mut u32) {
+        *looks += 1;
+        if looks.is_multiple_of(256) {
+            self.flush();
+        }
+    }
+
     /// Completions that did not fit wait in the kernel until it is entered for them.
     #[cold]
-    pub fn flush(&self) {
+    fn flush(&self) {
         let held = self.sq.hold();
         // SAFETY: the lock of the SQ is held.
         let is_over = unsafe { self.ring.submission_shared() }.cq_overflow();
@@ -187,10 +196,7 @@ impl<L: Lock, const SPLIT: bool, const OUTSIDE: bool, const INLINE: bool> Port
         let count = guarded.drain(&held, seen);
         drop(held);
         if count == 0 {
-            self.empty += 1;
-            if self.empty.is_multiple_of(256) {
-                guarded.flush();
-            }
+            guarded.found_none(&mut self.empty);
         }
         count
     }

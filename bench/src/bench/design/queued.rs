@@ -126,10 +126,7 @@ impl<const WORKER: bool> Port for QueuedPort<'_, WORKER> {
             .try_hold()
             .map_or(0, |held| guarded.drain(&held, seen));
         if count == 0 {
-            self.empty += 1;
-            if self.empty.is_multiple_of(256) {
-                guarded.flush();
-            }
+            guarded.found_none(&mut self.empty);
             if !WORKER && !self.design.queue.is_empty() {
                 self.design.feed();
             }

@@ -31,6 +31,16 @@ fn fill_one<R>(mut slot: Slot<'_, R>, (op, user_data): (Op, u64)) {
     slot.push();
 }
 
+/// False if there was no room.
+#[inline(always)]
+fn push(sq: &Sq, len: u32, mut next: impl FnMut() -> (Op, u64)) -> bool {
+    let room = match len {
+        1 => sq.pop().map(|slot| fill_one(slot, next())),
+        _ => sq.pop_batch(len).map(|batch| fill(batch, next)),
+    };
+    room.is_some()
+}
+
 /// A refusal to be tried again is no failure: what is pushed stays.
 #[inline(always)]
 fn check(entered: Result<(), EnterError>) {
@@ -88,19 +98,16 @@ impl<const INLINE: bool> Port for SharedPort<INLINE> {
     fn submit(
         &mut self,
         len: u32,
-        mut next: impl FnMut() -> (Op, u64),
+        next: impl FnMut() -> (Op, u64),
         _: &mut impl FnMut(u64, i32),
     ) -> bool {
         self.is_single = len == 1;
-        let room = match len {
-            1 => self.sq.pop().map(|slot| fill_one(slot, next())),
-            _ => self.sq.pop_batch(len).map(|batch| fill(batch, next)),
-        };
+        let is_pushed = push(&self.sq, len, next);
         check(match INLINE {
             true => self.sq.submit(),
             false => outlined(&self.sq),
         });
-        room.is_some()
+        is_pushed
     }
 
     #[inline(always)]
@@ -130,6 +137,7 @@ pub struct Leading<const PASSES: u32>(Ring);
 pub struct LeadingPort {
     ring: Ring,
     sq: Sq,
+    cq: Cq,
     waiter: Waiter,
     cqes: [Cqe; REAP],
     looks: u32,
@@ -151,6 +159,7 @@ impl<const PASSES: u32> Design for Leading<PASSES> {
         LeadingPort {
             ring: self.0.clone(),
             sq: self.0.sq(),
+            cq: self.0.cq(),
             waiter: self.0.cq().waiter(KEEP),
             cqes: [Cqe::default(); REAP],
             looks: 0,
@@ -163,17 +172,14 @@ impl Port for LeadingPort {
     fn submit(
         &mut self,
         len: u32,
-        mut next: impl FnMut() -> (Op, u64),
+        next: impl FnMut() -> (Op, u64),
         seen: &mut impl FnMut(u64, i32),
     ) -> bool {
-        let room = match len {
-            1 => self.sq.pop().map(|slot| fill_one(slot, next())),
-            _ => self.sq.pop_batch(len).map(|batch| fill(batch, next)),
-        };
+        let is_pushed = push(&self.sq, len, next);
         check(self.ring.submit_and_reap(&mut self.cqes, |cqes| {
             show(cqes, seen);
         }));
-        room.is_some()
+        is_pushed
     }
 
     #[inline(always)]
@@ -182,7 +188,7 @@ impl Port for LeadingPort {
         if !self.looks.is_multiple_of(LOOKS) {
             return 0;
         }
-        let count = self.ring.cq().reap_batch(&mut self.cqes);
+        let count = self.cq.reap_batch(&mut self.cqes);
         show(&self.cqes[..count], seen)
     }
 
