@@ -214,9 +214,9 @@ pub fn prepared(sq: &Sq, user_data: u64) -> Slot<'static> {
     unsafe { std::mem::transmute::<Slot<'_>, Slot<'static>>(slot) }
 }
 
-/// As `prepared`: a batch of two, with this `user_data` and the next.
-pub fn prepared_batch(sq: &Sq, user_data: u64) -> Batch<'static> {
-    let mut batch = sq.pop_batch(2).expect("two free slots");
+/// As `prepared`: a batch, with this `user_data` and the next ones.
+pub fn prepared_batch(sq: &Sq, len: u32, user_data: u64) -> Batch<'static> {
+    let mut batch = sq.pop_batch(len).expect("free slots");
     for (sqe, user_data) in batch.iter_mut().zip(user_data..) {
         // SAFETY: a NOP holds no pointer.
         unsafe { sqe.prep_nop() }.user_data(user_data);

@@ -46,14 +46,18 @@ pub const MODELS: &[Model] = &[
     Model {
         aims: &["CUT_IS_ALL"],
         bound: Some(2),
-        witnesses: &["cut"],
+        witnesses: &["cut", "an enter for each half"],
         floor: 5_000,
         ..Model::new("cut", || cut(3))
     },
     Model {
         aims: &["CUT_IS_ALL"],
         bound: Some(2),
-        witnesses: &["cut at the end", "rest left to another"],
+        witnesses: &[
+            "cut at the end",
+            "rest left to another",
+            "an enter for each half",
+        ],
         floor: 17_000,
         ..Model::new("cut_at_the_end", || cut(2))
     },
@@ -213,12 +217,7 @@ fn cut(max_passes: u32) {
     let work = |first: u64| {
         let sq = ring.sq();
         Box::new(move || {
-            let mut batch = sq.pop_batch(8).unwrap();
-            for (sqe, user_data) in batch.iter_mut().zip(first..) {
-                // SAFETY: a NOP holds no pointer.
-                unsafe { sqe.prep_nop() }.user_data(user_data);
-            }
-            batch.push();
+            prepared_batch(&sq, 8, first).push();
             sq.submit().unwrap();
         })
     };
@@ -287,8 +286,8 @@ fn gap_claim() {
 fn gap_before_a_batch() {
     let (ring, _, log) = recorded(simulated(4, Claim));
     let (owner, worker) = (ring.sq(), ring.sq());
-    let first = prepared_batch(&owner, 1);
-    let second = prepared_batch(&worker, 3);
+    let first = prepared_batch(&owner, 2, 1);
+    let second = prepared_batch(&worker, 2, 3);
     together(
         || first.push(),
         [Box::new(move || {
@@ -446,7 +445,7 @@ fn chain_published_between() {
         },
         [
             Box::new(move || {
-                let mut batch = prepared_batch(&chain, 1);
+                let mut batch = prepared_batch(&chain, 2, 1);
                 if let Some(first) = batch.iter_mut().next() {
                     first.link();
                 }

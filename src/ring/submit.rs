@@ -186,7 +186,7 @@ impl Core {
             match self.pass(by, Turn::Held) {
                 Ok(published) => {
                     then();
-                    if published.is_cut && !edges::broken("CUT_IS_ALL") {
+                    if published.is_cut {
                         reached("cut");
                         continue;
                     }
@@ -248,7 +248,6 @@ impl Core {
             // The rest is for who has the role now, or for nobody else.
             // Ordering: AcqRel, see `SUBMIT_REQUEST`.
             let rest = || requests.fetch_add(1, edges::SUBMIT_REQUEST.order()) & !OWED == 0;
-            let is_cut = is_cut && !edges::broken("CUT_IS_ALL");
             let role = (is_cut && rest()).then(|| Role(requests));
             then();
             let Some(role) = role else {

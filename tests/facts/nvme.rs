@@ -216,6 +216,21 @@ fn devices(path: &str) -> (File, File) {
     (open(&namespace), open(controller))
 }
 
+/// Pushes a command with an SQE of 128 bytes.
+///
+/// # Safety
+///
+/// The memory that the command names stays, and the device, until the CQE.
+unsafe fn push(ring: &Local, operation: u32, device: &File, command: Command, user_data: usize) {
+    let mut slot = ring.pop().expect("a free slot");
+    // SAFETY: the caller's promise.
+    unsafe { slot.prep_uring_cmd(operation, device, UringCmdFlags::NONE, 0) };
+    // SAFETY: as above.
+    command.write_to(unsafe { slot.command_mut() });
+    slot.user_data(user_data as u64);
+    slot.push();
+}
+
 /// Commands with an SQE of 128 bytes and a CQE of 32.
 #[test]
 fn commands_go_to_the_disk() {
@@ -229,13 +244,9 @@ fn commands_go_to_the_disk() {
     let ring = base.build_local().unwrap();
     let blocks = blocks();
     for (number, block) in blocks.iter_mut().enumerate() {
-        let mut slot = ring.pop().expect("a free slot");
+        let command = Command::read(number, block);
         // SAFETY: the memory stays, and the disk until the CQE.
-        unsafe { slot.prep_uring_cmd(IO, &namespace, UringCmdFlags::NONE, 0) };
-        // SAFETY: as above.
-        Command::read(number, block).write_to(unsafe { slot.command_mut() });
-        slot.user_data(number as u64);
-        slot.push();
+        unsafe { push(&ring, IO, &namespace, command, number) };
     }
     ring.submit().unwrap();
     for _ in 0..IN_FLIGHT {
@@ -244,12 +255,9 @@ fn commands_go_to_the_disk() {
     }
     assert!((0..IN_FLIGHT).all(|number| blocks[number].0.iter().all(|&b| b == pattern(number))));
 
-    let mut slot = ring.pop().expect("a free slot");
+    let command = Command::identify(&mut blocks[0]);
     // SAFETY: the memory stays, and the controller until the CQE.
-    unsafe { slot.prep_uring_cmd(ADMIN, &controller, UringCmdFlags::NONE, 0) };
-    // SAFETY: as above.
-    Command::identify(&mut blocks[0]).write_to(unsafe { slot.command_mut() });
-    slot.push();
+    unsafe { push(&ring, ADMIN, &controller, command, 0) };
     ring.submit().unwrap();
     assert_eq!(next_big(&ring).result(), Ok(0));
     let serial = String::from_utf8_lossy(&blocks[0].0[4..24]);
@@ -273,12 +281,9 @@ fn commands_are_polled() {
         .build_local()
         .unwrap();
     let blocks = blocks();
-    let mut slot = ring.pop().expect("a free slot");
+    let command = Command::read(3, &mut blocks[3]);
     // SAFETY: the memory stays, and the disk until the CQE.
-    unsafe { slot.prep_uring_cmd(IO, &namespace, UringCmdFlags::NONE, 0) };
-    // SAFETY: as above.
-    Command::read(3, &mut blocks[3]).write_to(unsafe { slot.command_mut() });
-    slot.push();
+    unsafe { push(&ring, IO, &namespace, command, 3) };
     ring.submit().unwrap();
     assert_eq!(next_big(&ring).result(), Ok(0));
     assert!(blocks[3].0.iter().all(|&byte| byte == pattern(3)));
