@@ -88,9 +88,9 @@ mod sync;
 mod syscall;
 
 pub use abi::{Cqe, Cqe32, Sqe, op};
-pub use ring::{Batch, Cq, EnterError, Ring, Slot, Slot128, Sq, SqesMut, Waited, Waiter};
+pub use ring::{Batch, Cq, EnterError, Owner, Ring, Slot, Slot128, Sq, SqesMut, Waited, Waiter};
 #[cfg(not(ringway_loom))]
-pub use ring::{Disabled, Local, ResizeError, Wait, Waker};
+pub use ring::{Disabled, Local, ReapIter, ResizeError, Wait, Waker};
 pub use setup::Order;
 #[cfg(not(ringway_loom))]
 pub use setup::{Builder, Features, Probe, SetupError, SqPoll, Unavailable};

@@ -365,7 +365,7 @@ impl Shared {
         reaped.cqes = match self.arrivals {
             // The owner has just had the kernel deliver what it held back.
             Some(_) => core.reap_ready(&mut cqes),
-            None => core.reap_batch(&mut cqes),
+            None => core.reap_batch::<Ring>(&mut cqes),
         };
         if reaped.cqes == 0 {
             return;

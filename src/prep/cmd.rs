@@ -1,9 +1,9 @@
 //! Commands to a device or a socket.
 
 use super::{Target, Timespec, address};
-use crate::Slot128;
 use crate::abi::{self, Cqe32, Sqe, op, socket_cmd, timestamp};
 use crate::flags::flags;
+use crate::{Owner, Slot128};
 use libc::{c_void, sockaddr, socklen_t};
 
 flags! {
@@ -362,7 +362,7 @@ impl TxTimestamp {
     }
 }
 
-impl<R> Slot128<'_, R> {
+impl<R: Owner> Slot128<'_, R> {
     /// As [`prep_uring_cmd`](Sqe::prep_uring_cmd), with an SQE of 128 bytes: its command area
     /// is the 80 of [`Slot128::command_mut`].
     ///

@@ -1,8 +1,8 @@
 //! The operation that does nothing.
 
 use super::Target;
-use crate::Slot128;
 use crate::abi::{Sqe, nop, op, sqe_flags};
+use crate::{Owner, Slot128};
 
 /// What a NOP does all the same: for testing what is built on rings, as a stand-in for any
 /// operation. For [`Sqe::prep_nop_with`].
@@ -129,7 +129,7 @@ impl Sqe {
     }
 }
 
-impl<R> Slot128<'_, R> {
+impl<R: Owner> Slot128<'_, R> {
     /// As [`prep_nop`](Sqe::prep_nop), with an SQE of 128 bytes, of whose second half nothing
     /// is used. One CQE: `res` is 0. Linux 6.19; `io_uring_prep_nop128(3)`.
     ///

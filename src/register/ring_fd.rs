@@ -123,7 +123,7 @@ impl RegisteredRing {
         timeout: Option<Duration>,
     ) -> Result<usize, EnterError> {
         let by = (&self.index).into();
-        let reap = || self.core.reap_batch(out);
+        let reap = || self.core.reap_batch::<Ring>(out);
         self.core.wait(by, timeout, reap).map(|(_, count)| count)
     }
 

@@ -6,7 +6,7 @@ use super::sq::{Claim, SqQueue};
 use super::submit::{EnterError, Submitter};
 use super::view::{CqView, SqView};
 use super::wait::Seat;
-use super::{Batch, Slot};
+use super::{Batch, Owner, Ring, Slot};
 use crate::abi::{Cqe, Params, enter, setup};
 use crate::mapping::Pointers;
 use crate::setup::Order;
@@ -65,7 +65,6 @@ impl Core {
     #[cfg(not(ringway_loom))]
     pub(super) fn owned(mut self) -> Self {
         self.sq = self.sq.owned();
-        self.cq.is_local = true;
         self
     }
 
@@ -94,7 +93,7 @@ impl Core {
 
     /// What lies in the CQ; whoever calls has entered for what does not.
     pub(crate) fn reap_ready(&self, out: &mut [Cqe]) -> usize {
-        self.cq.pop_batch(out)
+        self.cq.pop_batch::<Ring>(out)
     }
 
     /// Changes when the kernel has taken SQEs.
@@ -118,17 +117,18 @@ impl Core {
 
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Slot<'_>> {
-        self.sq.pop().map(|claim| Slot::new(self, claim))
+        self.sq.pop::<Ring>().map(|claim| Slot::new(self, claim))
     }
 
     #[inline(always)]
     pub(crate) fn pop_batch(&self, len: u32) -> Option<Batch<'_>> {
-        self.sq.pop_batch(len).map(|claim| Batch::new(self, claim))
+        let claim = self.sq.pop_batch::<Ring>(len)?;
+        Some(Batch::new(self, claim))
     }
 
     #[inline(always)]
-    pub(super) fn push(&self, claim: Claim) {
-        if self.sq.push(claim) {
+    pub(super) fn push<R: Owner>(&self, claim: Claim) {
+        if self.sq.push::<R>(claim) {
             self.fill_gap();
         }
     }
@@ -155,8 +155,8 @@ impl Core {
         // with an SQ thread, when that has taken some.
         let mut attempts = 2;
         while attempts > 0 {
-            if let Some(claim) = self.sq.pop() {
-                let mut slot = super::Slot::<super::Ring>::new(self, claim);
+            if let Some(claim) = self.sq.pop::<Ring>() {
+                let mut slot = Slot::<Ring>::new(self, claim);
                 // SAFETY: a NOP holds no pointer.
                 unsafe { slot.prep_nop() }.user_data(user_data);
                 slot.push();

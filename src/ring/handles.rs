@@ -148,7 +148,7 @@ impl Sq {
     /// Lock-free, never enters the kernel.
     #[inline(always)]
     pub fn pop(&self) -> Option<Slot<'_>> {
-        self.core.sq.pop().map(|claim| Slot::new(&self.core, claim))
+        self.core.pop()
     }
 
     /// `len` free SQEs that the kernel will see together and in order, or `None` when
@@ -158,10 +158,7 @@ impl Sq {
     /// Lock-free, never enters the kernel; allocates for more than 128 in any order.
     #[inline(always)]
     pub fn pop_batch(&self, len: u32) -> Option<Batch<'_>> {
-        self.core
-            .sq
-            .pop_batch(len)
-            .map(|claim| Batch::new(&self.core, claim))
+        self.core.pop_batch(len)
     }
 
     /// Gives what is pushed to the kernel.
@@ -242,14 +239,14 @@ impl Cq {
     /// holds back (after an overflow, or on a polled ring).
     #[inline]
     pub fn reap(&self) -> Option<Cqe> {
-        self.core.reap()
+        self.core.reap::<Ring>()
     }
 
     /// Up to `out.len()` completions, oldest first, and their number. Otherwise as
     /// [`Cq::reap`].
     #[inline]
     pub fn reap_batch(&self, out: &mut [Cqe]) -> usize {
-        self.core.reap_batch(out)
+        self.core.reap_batch::<Ring>(out)
     }
 
     /// The oldest completion with the 16 bytes that come with it on a ring of 32-byte or
@@ -320,7 +317,7 @@ impl Cq {
         timeout: Option<Duration>,
     ) -> Result<usize, EnterError> {
         self.core
-            .wait(By::Ring, timeout, || self.core.reap_batch(out))
+            .wait(By::Ring, timeout, || self.core.reap_batch::<Ring>(out))
             .map(|(_, count)| count)
     }
 

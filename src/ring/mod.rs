@@ -109,6 +109,9 @@
 //!   between a load and a store: what a shared ring does by CAS, swap or fetch_add is a load
 //!   and a store there. Towards the kernel nothing changes: tail and head are stored with
 //!   the ordering of their CAS.
+//! - **L2** It counts what is pushed without a gap, and that is the tail: in any order all
+//!   that is pushed. In claim order a slot that is pushed before one popped earlier is
+//!   stamped, and counted when the gap is filled.
 //!
 //! ## Resizing: R
 //!
@@ -131,6 +134,7 @@ mod kernel;
 mod local;
 #[cfg(not(ringway_loom))]
 mod open;
+mod owner;
 #[cfg(not(ringway_loom))]
 mod resize;
 mod slot;
@@ -153,7 +157,8 @@ pub(crate) use kernel::message;
 #[cfg(any(feature = "sim", ringway_loom))]
 pub(crate) use kernel::{Enter, Kernel, Simulated};
 #[cfg(not(ringway_loom))]
-pub use local::{Disabled, Local, Waker};
+pub use local::{Disabled, Local, ReapIter, Waker};
+pub use owner::Owner;
 #[cfg(not(ringway_loom))]
 pub use resize::ResizeError;
 pub use slot::{Batch, Slot, SqesMut};

@@ -259,8 +259,6 @@ impl Core {
             _ => Order::Claim,
         };
         self.sq = requeue(sq, order, pushed);
-        // Rule R1: only such a ring comes here.
-        self.cq.is_local = true;
         match &mut self.kernel {
             Kernel::Real(real) => {
                 // SAFETY: nobody else is at either ring now, and CQEs keep their size.
@@ -280,9 +278,9 @@ fn requeue(view: SqView, order: Order, pushed: Vec<[Sqe; 2]>) -> SqQueue {
     let head = view.head();
     view.set_tail(head);
     let queue = SqQueue::new(view, order).owned();
-    if let Some(claim) = queue.pop_batch(pushed.len() as u32) {
+    if let Some(claim) = queue.pop_batch::<Local>(pushed.len() as u32) {
         write(&queue, claim, pushed);
-        queue.push(claim);
+        queue.push::<Local>(claim);
     }
     queue
 }

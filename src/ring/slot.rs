@@ -2,7 +2,7 @@
 
 use super::sq::{Claim, Walk};
 use super::view::Sqes;
-use super::{Core, Ring};
+use super::{Core, Owner, Ring};
 use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
 use std::fmt;
@@ -30,16 +30,16 @@ use std::ops::{Deref, DerefMut};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "a dropped slot becomes a NOP"]
-pub struct Slot<'r, R = Ring> {
+pub struct Slot<'r, R: Owner = Ring> {
     batch: Batch<'r, R>,
     sqe: &'r UnsafeCell<Sqe>,
 }
 
 // SAFETY: the slot has one owner, whichever thread that is on (rule S1); one of a ring
 // that belongs to a thread stays there.
-unsafe impl<R: Send> Send for Slot<'_, R> {}
+unsafe impl<R: Owner + Send> Send for Slot<'_, R> {}
 
-impl<'r, R> Slot<'r, R> {
+impl<'r, R: Owner> Slot<'r, R> {
     #[inline(always)]
     pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
         let mut batch = Batch::new(core, claim);
@@ -75,7 +75,7 @@ impl<'r, R> Slot<'r, R> {
     }
 }
 
-impl<R> Deref for Slot<'_, R> {
+impl<R: Owner> Deref for Slot<'_, R> {
     type Target = Sqe;
 
     #[inline(always)]
@@ -85,7 +85,7 @@ impl<R> Deref for Slot<'_, R> {
     }
 }
 
-impl<R> DerefMut for Slot<'_, R> {
+impl<R: Owner> DerefMut for Slot<'_, R> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut Sqe {
         // SAFETY: the slot is ours, and `&mut self` keeps other references away.
@@ -93,7 +93,7 @@ impl<R> DerefMut for Slot<'_, R> {
     }
 }
 
-impl<R> fmt::Debug for Slot<'_, R> {
+impl<R: Owner> fmt::Debug for Slot<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Slot").field(&self.batch.claim.slot).finish()
     }
@@ -105,7 +105,7 @@ impl<R> fmt::Debug for Slot<'_, R> {
 /// SQEs that are not prepared are NOPs with `user_data` 0. Dropped unpushed, all of them
 /// become NOPs that post no CQE; see [`Slot`].
 #[must_use = "a dropped batch becomes NOPs"]
-pub struct Batch<'r, R = Ring> {
+pub struct Batch<'r, R: Owner = Ring> {
     core: &'r Core,
     /// Whose slots these are, and so whether they may leave the thread.
     ring: PhantomData<R>,
@@ -114,7 +114,7 @@ pub struct Batch<'r, R = Ring> {
     stale: u32,
 }
 
-impl<'r, R> Batch<'r, R> {
+impl<'r, R: Owner> Batch<'r, R> {
     #[inline(always)]
     pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
         if core.sq.view.sqes().are_big() {
@@ -190,7 +190,7 @@ impl<'r, R> Batch<'r, R> {
         }
         let (core, claim) = (self.core, self.claim);
         std::mem::forget(self);
-        core.push(claim);
+        core.push::<R>(claim);
     }
 
     #[cold]
@@ -199,7 +199,7 @@ impl<'r, R> Batch<'r, R> {
     }
 }
 
-impl<R> Drop for Batch<'_, R> {
+impl<R: Owner> Drop for Batch<'_, R> {
     fn drop(&mut self) {
         if super::edges::broken("DROP_LOSES") {
             return;
@@ -212,11 +212,11 @@ impl<R> Drop for Batch<'_, R> {
                 nop.skip_success();
             }
         }
-        self.core.push(self.claim);
+        self.core.push::<R>(self.claim);
     }
 }
 
-impl<R> fmt::Debug for Batch<'_, R> {
+impl<R: Owner> fmt::Debug for Batch<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batch")
             .field("slot", &self.claim.slot)
@@ -225,7 +225,7 @@ impl<R> fmt::Debug for Batch<'_, R> {
     }
 }
 
-impl<'b, R> IntoIterator for &'b mut Batch<'_, R> {
+impl<'b, R: Owner> IntoIterator for &'b mut Batch<'_, R> {
     type Item = &'b mut Sqe;
     type IntoIter = SqesMut<'b>;
 
@@ -263,6 +263,30 @@ impl<'b> Iterator for SqesMut<'b> {
     fn size_hint(&self) -> (usize, Option<usize>) {
         let left = self.walk.left as usize;
         (left, Some(left))
+    }
+
+    /// What `for_each` comes to: it looks once whether slots are linked and stale, not at each.
+    #[inline(always)]
+    fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
+        let (sqes, left) = (self.sqes, self.walk.left);
+        if self.walk.are_linked() || *self.stale != left {
+            let mut folded = init;
+            for sqe in self.by_ref() {
+                folded = f(folded, sqe);
+            }
+            return folded;
+        }
+        let stale = &mut *self.stale;
+        (0..left).fold(init, |folded, i| {
+            // SAFETY: the slot is the ring's.
+            let sqe = unsafe { sqes.of(self.walk.neighbour(i)) };
+            *stale = left - 1 - i;
+            // SAFETY: the batch owns the slot; this is the first reference into it.
+            sqe.with_mut(|sqe| unsafe { sqe.write(Sqe::default()) });
+            // SAFETY: the batch owns the slot and is borrowed mutably for `'b`; each slot
+            // comes up once.
+            f(folded, sqe.with_mut(|sqe| unsafe { &mut *sqe }))
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! SQEs of 128 bytes: one slot of a ring with SQE128, two neighbours with SQE_MIXED.
 
 use super::sq::Claim;
-use super::{Batch, Core, Ring, Sq};
+use super::{Batch, Core, Owner, Ring, Sq};
 use crate::abi::{Sqe, op};
 use crate::mapping::EntrySize;
 use crate::sync::UnsafeCell;
@@ -15,16 +15,16 @@ use std::ops::{Deref, DerefMut};
 /// An operation of 64 bytes may be prepared in it as well; on a ring of mixed sizes the
 /// other half is then a NOP that posts no CQE.
 #[must_use = "a dropped slot becomes a NOP"]
-pub struct Slot128<'r, R = Ring> {
+pub struct Slot128<'r, R: Owner = Ring> {
     batch: Batch<'r, R>,
     halves: [&'r UnsafeCell<Sqe>; 2],
 }
 
 // SAFETY: the slot has one owner, whichever thread that is on (rule S1); one of a ring
 // that belongs to a thread stays there.
-unsafe impl<R: Send> Send for Slot128<'_, R> {}
+unsafe impl<R: Owner + Send> Send for Slot128<'_, R> {}
 
-impl<'r, R> Slot128<'r, R> {
+impl<'r, R: Owner> Slot128<'r, R> {
     /// The claim is of one big slot, or of two neighbours.
     fn new(core: &'r Core, claim: Claim) -> Self {
         let sqes = core.sq.view.sqes();
@@ -63,7 +63,7 @@ impl<'r, R> Slot128<'r, R> {
     }
 }
 
-impl<R> Deref for Slot128<'_, R> {
+impl<R: Owner> Deref for Slot128<'_, R> {
     type Target = Sqe;
 
     fn deref(&self) -> &Sqe {
@@ -72,26 +72,26 @@ impl<R> Deref for Slot128<'_, R> {
     }
 }
 
-impl<R> DerefMut for Slot128<'_, R> {
+impl<R: Owner> DerefMut for Slot128<'_, R> {
     fn deref_mut(&mut self) -> &mut Sqe {
         // SAFETY: the slot is ours, and `&mut self` keeps other references away.
         self.halves[0].with_mut(|sqe| unsafe { &mut *sqe })
     }
 }
 
-impl<R> fmt::Debug for Slot128<'_, R> {
+impl<R: Owner> fmt::Debug for Slot128<'_, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Slot128").field(&self.batch).finish()
     }
 }
 
 impl Core {
-    fn pop128<R>(&self) -> Option<Slot128<'_, R>> {
+    fn pop128<R: Owner>(&self) -> Option<Slot128<'_, R>> {
         loop {
             let claim = match self.sq.view.sqe_size() {
                 EntrySize::Small => return None,
-                EntrySize::Big => self.sq.pop()?,
-                EntrySize::Mixed => self.sq.pop_pair()?,
+                EntrySize::Big => self.sq.pop::<R>()?,
+                EntrySize::Mixed => self.sq.pop_pair::<R>()?,
             };
             if claim.len == 2 || self.sq.view.sqe_size() == EntrySize::Big {
                 return Some(Slot128::new(self, claim));

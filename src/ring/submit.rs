@@ -1,9 +1,9 @@
 //! Entering the kernel to submit, once for everybody. Rules E1 to E4 of [`super`].
 
-use super::Core;
 use super::edges;
 use super::kernel::{By, Enter};
 use super::sq::Published;
+use super::{Core, Ring};
 use crate::abi::{Cqe, enter, sq_flags};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sync::{Tally, reached};
@@ -330,7 +330,7 @@ impl Core {
             // No more than the queue holds: completions may go on coming.
             let mut left = self.cq.view.entries() as usize;
             while left > 0 {
-                let count = self.reap_batch(cqes);
+                let count = self.reap_batch::<Ring>(cqes);
                 if count > 0 {
                     handle(&cqes[..count]);
                 }
@@ -381,6 +381,16 @@ impl Core {
             Turn::Held | Turn::Given => Some(self.sq.half()),
             Turn::Last | Turn::Own => None,
         });
+        self.enter_published(by, turn, published)
+    }
+
+    #[inline(always)]
+    pub(super) fn enter_published(
+        &self,
+        by: By,
+        turn: Turn,
+        published: Published,
+    ) -> Result<Published, EnterError> {
         if self.is_sqpoll {
             return self.wake_sq_thread(by).map(|()| published);
         }
@@ -466,9 +476,15 @@ impl Core {
 
     pub(crate) fn check_poison(&self) -> Result<(), EnterError> {
         // Ordering: Relaxed; a flag that stands for itself.
-        match self.submitter.poisoned.load(Relaxed) {
-            true => Err(EnterError::CompletionLost),
-            false => Ok(()),
+        if self.submitter.poisoned.load(Relaxed) {
+            return poisoned();
         }
+        Ok(())
     }
+}
+
+/// Out of the way of those who are not.
+#[cold]
+fn poisoned() -> Result<(), EnterError> {
+    Err(EnterError::CompletionLost)
 }

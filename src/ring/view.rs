@@ -18,6 +18,8 @@ use std::ptr::NonNull;
 pub(crate) struct SqView {
     at: Pointers,
     mask: u32,
+    /// Bytes from one slot to the next.
+    stride: usize,
 }
 
 // SAFETY: the pointees are atomics, and SQEs whose single owner is a `Slot` or
@@ -34,6 +36,7 @@ impl SqView {
         Self {
             at,
             mask: at.sq_entries - 1,
+            stride: size_of::<UnsafeCell<Sqe>>() << at.sqe_size.shift(),
         }
     }
 
@@ -96,6 +99,7 @@ impl SqView {
     }
 
     /// As `publish`, for the only user of a queue (rule L1).
+    #[cfg(not(ringway_loom))]
     #[inline(always)]
     pub(crate) fn set_tail(&self, to: u32) {
         // Ordering: Release, as in `publish`.
@@ -147,7 +151,7 @@ impl SqView {
     pub(crate) fn sqes(&self) -> Sqes<'_> {
         Sqes {
             first: self.at.sqes,
-            units: 1 << self.at.sqe_size.shift(),
+            stride: self.stride,
             view: PhantomData,
         }
     }
@@ -185,8 +189,7 @@ impl SqView {
 #[derive(Clone, Copy)]
 pub(crate) struct Sqes<'v> {
     first: NonNull<UnsafeCell<Sqe>>,
-    /// Units of 64 bytes in a slot: multiplied, which costs less than a shift by a variable.
-    units: usize,
+    stride: usize,
     view: PhantomData<&'v SqView>,
 }
 
@@ -194,7 +197,7 @@ impl<'v> Sqes<'v> {
     /// Whether SQEs have a second half.
     #[inline(always)]
     pub(crate) fn are_big(self) -> bool {
-        self.units == 2
+        self.stride > size_of::<UnsafeCell<Sqe>>()
     }
 
     /// The first 64 bytes of a slot.
@@ -205,7 +208,7 @@ impl<'v> Sqes<'v> {
     #[inline(always)]
     pub(crate) unsafe fn of(self, slot: u32) -> &'v UnsafeCell<Sqe> {
         // SAFETY: the slot's SQE lies in the array, which rule V1 keeps alive.
-        unsafe { self.first.add(slot as usize * self.units).as_ref() }
+        unsafe { self.first.byte_add(slot as usize * self.stride).as_ref() }
     }
 
     /// The 64 bytes after those.
@@ -215,7 +218,10 @@ impl<'v> Sqes<'v> {
     /// The slot is one of the ring's; SQEs [are big](Self::are_big), or it is not the last.
     pub(crate) unsafe fn second_half_of(self, slot: u32) -> &'v UnsafeCell<Sqe> {
         // SAFETY: as in `of`; the caller says that there is one more unit.
-        unsafe { self.first.add(slot as usize * self.units + 1).as_ref() }
+        unsafe {
+            let first = self.first.byte_add(slot as usize * self.stride);
+            first.add(1).as_ref()
+        }
     }
 }
 
@@ -285,6 +291,7 @@ impl CqView {
     }
 
     /// As `claim`, for the only user of a queue (rule L1).
+    #[cfg(not(ringway_loom))]
     #[inline(always)]
     pub(crate) fn set_head(&self, to: u32) {
         // Ordering: Release, as in `claim`.
@@ -333,6 +340,13 @@ impl CqView {
     pub(crate) fn read(&self, slot: u32) -> Cqe {
         debug_assert!(slot < self.at.cq_entries);
         decode(self.pair((slot as usize) << (1 + self.at.cqe_size.shift())))
+    }
+
+    /// As `read`, in a ring whose CQEs are all of 16 bytes.
+    #[inline(always)]
+    pub(crate) fn read_small(&self, slot: u32) -> Cqe {
+        debug_assert!(slot < self.at.cq_entries);
+        decode(self.pair((slot as usize) << 1))
     }
 
     /// As `read`, of the 16-byte CQEs from a counter on.

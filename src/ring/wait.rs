@@ -3,7 +3,7 @@
 
 use super::kernel::{By, Enter};
 use super::submit::EnterError;
-use super::{Core, edges};
+use super::{Core, Owner, Ring, edges};
 use crate::abi::{Cqe, Cqe32, enter, sq_flags};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::{Deadline, Futex, reached};
@@ -177,10 +177,11 @@ impl Core {
 
     /// One CQE, after the kernel has delivered what it holds back.
     #[inline(always)]
-    pub(crate) fn reap(&self) -> Option<Cqe> {
-        self.cq
-            .pop()
-            .or_else(|| if self.flush() { self.cq.pop() } else { None })
+    pub(crate) fn reap<R: Owner>(&self) -> Option<Cqe> {
+        match self.cq.pop::<R>() {
+            None if self.flush() => self.cq.pop::<R>(),
+            reaped => reaped,
+        }
     }
 
     /// One CQE, waited for. `None` when the timeout has passed.
@@ -191,23 +192,23 @@ impl Core {
     ) -> Result<Option<Cqe>, EnterError> {
         let deadline = Deadline::after(timeout);
         loop {
-            if let Some(cqe) = self.reap() {
+            if let Some(cqe) = self.reap::<Ring>() {
                 return Ok(Some(cqe));
             }
             let left = deadline.left();
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            if let (_, Some(cqe)) = self.wait(by, left, || self.reap())? {
+            if let (_, Some(cqe)) = self.wait(by, left, || self.reap::<Ring>())? {
                 return Ok(Some(cqe));
             }
         }
     }
 
     #[inline(always)]
-    pub(crate) fn reap_batch(&self, out: &mut [Cqe]) -> usize {
-        match self.cq.pop_batch(out) {
-            0 if !out.is_empty() && self.flush() => self.cq.pop_batch(out),
+    pub(crate) fn reap_batch<R: Owner>(&self, out: &mut [Cqe]) -> usize {
+        match self.cq.pop_batch::<R>(out) {
+            0 if !out.is_empty() && self.flush() => self.cq.pop_batch::<R>(out),
             count => count,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::kernel::By;
 use super::submit::EnterError;
-use super::{Core, edges};
+use super::{Core, Ring, edges};
 use crate::abi::Cqe;
 use crate::sync::{Deadline, reached};
 use std::fmt;
@@ -57,7 +57,7 @@ impl Waiter {
             self.give_up();
             return Err(error);
         }
-        let count = self.core.reap_batch(out);
+        let count = self.core.reap_batch::<Ring>(out);
         if count > self.keep {
             self.give_up();
         } else if self.leads && count > 0 {

@@ -192,16 +192,43 @@ fn reaps_in_order_however_many_are_asked_for() {
 
 #[test]
 fn reaps_what_the_kernel_held_back() {
-    let ring = local(|builder| builder.cq_entries(8));
-    for round in 0..3 {
-        push_nops(&ring, round * 8..round * 8 + 8);
-    }
-    let mut seen = Vec::new();
-    let mut cqes = [Cqe::default(); 8];
-    while seen.len() < 24 {
+    fn by_batch(ring: &mut Local) -> Vec<u64> {
+        let mut cqes = [Cqe::default(); 8];
         let count = ring.reap_batch(&mut cqes);
-        assert!(count > 0, "{seen:?}");
-        seen.extend(cqes[..count].iter().map(Cqe::user_data));
+        cqes[..count].iter().map(Cqe::user_data).collect()
     }
-    assert!(seen.iter().copied().eq(0..24), "{seen:?}");
+    fn by_iterator(ring: &mut Local) -> Vec<u64> {
+        ring.reap_iter().map(|cqe| cqe.user_data()).collect()
+    }
+    let ways: [fn(&mut Local) -> Vec<u64>; 2] = [by_batch, by_iterator];
+    for reap in ways {
+        let mut ring = local(|builder| builder.cq_entries(8));
+        for round in 0..3 {
+            push_nops(&ring, round * 8..round * 8 + 8);
+        }
+        let mut seen = Vec::new();
+        while seen.len() < 24 {
+            let reaped = reap(&mut ring);
+            assert!(!reaped.is_empty(), "{seen:?}");
+            seen.extend(reaped);
+        }
+        assert!(seen.iter().copied().eq(0..24), "{seen:?}");
+    }
+}
+
+/// What is not taken of an iteration is not lost; CQEs of 32 bytes are iterated as well.
+#[test]
+fn an_iteration_ends_where_it_is_left() {
+    let rings = [local(|builder| builder), local(|builder| builder.cqe32())];
+    for mut ring in rings {
+        let mut seen = Vec::new();
+        for round in 0..100 {
+            push_nops(&ring, round * 8..round * 8 + 8);
+            seen.extend(ring.reap_iter().take(5).map(|cqe| cqe.user_data()));
+            assert_eq!(ring.ready(), 3);
+            seen.extend(ring.reap_iter().map(|cqe| cqe.user_data()));
+            assert_eq!(ring.reap_iter().next(), None);
+        }
+        assert!(seen.into_iter().eq(0..800));
+    }
 }

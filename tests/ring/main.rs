@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 #[path = "../child/mod.rs"]
 mod child;
 mod local;
+mod owned;
 mod queues;
+#[path = "../child/random.rs"]
+mod random;
 #[path = "../child/refuse.rs"]
 mod refuse;
 mod resize;

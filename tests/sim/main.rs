@@ -6,9 +6,12 @@ mod faults;
 mod mixed;
 #[path = "../model/mod.rs"]
 mod model;
+#[path = "../child/random.rs"]
+mod random;
 mod script;
 mod threads;
 
+use random::{Random, Seed};
 use ringway::sim::{CompletionOrder, Head, Kernel};
 use ringway::{Cqe, EnterError, Errno, Order, Ring, Sqe, Waited};
 use std::collections::HashSet;
@@ -21,34 +24,6 @@ const NOW: Option<Duration> = Some(Duration::ZERO);
 
 /// Far more than anything here takes: what is waited for so long does not come.
 const LONG: Duration = Duration::from_secs(20);
-
-/// xorshift64*: the same numbers everywhere.
-struct Random(u64);
-
-impl Random {
-    /// Seeds that differ in one bit differ in all from the start.
-    fn new(seed: u64) -> Self {
-        Self((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-}
-
-/// Says which seed it was when a test fails.
-struct Seed(u64);
-
-impl Drop for Seed {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("seed {}", self.0);
-        }
-    }
-}
 
 #[test]
 fn the_ring_answers_as_the_model_does() {

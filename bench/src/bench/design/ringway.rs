@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, RawFd};
 
 use ringway::set::{Member, Set};
-use ringway::{Batch, Cq, Cqe, EnterError, Local, Order, Ring, Slot, Sq, Waiter};
+use ringway::{Batch, Cq, Cqe, EnterError, Local, Order, Owner, Ring, Slot, Sq, Waiter};
 
 use super::{CQ, Design, Port, REAP, SQ, Setup};
 use crate::op::Op;
@@ -17,16 +17,16 @@ pub fn builder(setup: Setup) -> ringway::Builder<'static> {
 }
 
 #[inline(always)]
-fn fill<R>(mut batch: Batch<'_, R>, mut next: impl FnMut() -> (Op, u64)) {
-    for sqe in &mut batch {
+fn fill<R: Owner>(mut batch: Batch<'_, R>, mut next: impl FnMut() -> (Op, u64)) {
+    batch.iter_mut().for_each(|sqe| {
         let (op, user_data) = next();
         op.prep(sqe, user_data);
-    }
+    });
     batch.push();
 }
 
 #[inline(always)]
-fn fill_one<R>(mut slot: Slot<'_, R>, (op, user_data): (Op, u64)) {
+fn fill_one<R: Owner>(mut slot: Slot<'_, R>, (op, user_data): (Op, u64)) {
     op.prep(&mut slot, user_data);
     slot.push();
 }
@@ -208,9 +208,8 @@ pub struct Own<const INLINE: bool>(Setup);
 
 pub struct OwnPort<R, const INLINE: bool> {
     ring: R,
+    /// For completions that are waited for.
     cqes: [Cqe; REAP],
-    /// Pushes one at a time, and so reaps.
-    is_single: bool,
 }
 
 impl<const INLINE: bool> Design for Own<INLINE> {
@@ -233,7 +232,6 @@ impl<const INLINE: bool> Design for Own<INLINE> {
         OwnPort {
             ring: ring.build_local().expect("io_uring"),
             cqes: [Cqe::default(); REAP],
-            is_single: false,
         }
     }
 }
@@ -256,7 +254,6 @@ impl<const INLINE: bool> Design for InSet<INLINE> {
         OwnPort {
             ring: self.0.member().expect("io_uring"),
             cqes: [Cqe::default(); REAP],
-            is_single: false,
         }
     }
 }
@@ -267,25 +264,43 @@ fn outlined_local(ring: &Local) -> Result<(), EnterError> {
 }
 
 /// A local ring, by itself or of a set.
-pub trait Owned {
+pub trait OfOneThread {
     fn local(&self) -> &Local;
+
+    fn reap(&mut self, cqes: &mut [Cqe], seen: &mut impl FnMut(u64, i32)) -> usize;
 }
 
-impl Owned for Local {
+impl OfOneThread for Local {
     #[inline(always)]
     fn local(&self) -> &Local {
         self
     }
+
+    #[inline(always)]
+    fn reap(&mut self, _: &mut [Cqe], seen: &mut impl FnMut(u64, i32)) -> usize {
+        let mut count = 0;
+        for cqe in self.reap_iter() {
+            seen(cqe.user_data(), cqe.res());
+            count += 1;
+        }
+        count
+    }
 }
 
-impl Owned for Member {
+impl OfOneThread for Member {
     #[inline(always)]
     fn local(&self) -> &Local {
         self
     }
+
+    #[inline(always)]
+    fn reap(&mut self, cqes: &mut [Cqe], seen: &mut impl FnMut(u64, i32)) -> usize {
+        let count = self.reap_batch(cqes);
+        show(&cqes[..count], seen)
+    }
 }
 
-impl<R: Owned, const INLINE: bool> Port for OwnPort<R, INLINE> {
+impl<R: OfOneThread, const INLINE: bool> Port for OwnPort<R, INLINE> {
     #[inline(always)]
     fn submit(
         &mut self,
@@ -293,7 +308,6 @@ impl<R: Owned, const INLINE: bool> Port for OwnPort<R, INLINE> {
         mut next: impl FnMut() -> (Op, u64),
         _: &mut impl FnMut(u64, i32),
     ) -> bool {
-        self.is_single = len == 1;
         let ring = self.ring.local();
         let room = match len {
             1 => ring.pop().map(|slot| fill_one(slot, next())),
@@ -308,12 +322,7 @@ impl<R: Owned, const INLINE: bool> Port for OwnPort<R, INLINE> {
 
     #[inline(always)]
     fn reap(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
-        let ring = self.ring.local();
-        if self.is_single {
-            return show(ring.reap().as_slice(), seen);
-        }
-        let count = ring.reap_batch(&mut self.cqes);
-        show(&self.cqes[..count], seen)
+        self.ring.reap(&mut self.cqes, seen)
     }
 
     #[inline(always)]

@@ -1,6 +1,10 @@
 //! The submission queue: claiming slots, pushing them, publishing the tail.
-//! The protocol is in [`super`], rules S1 to S7.
+//! The protocol is in [`super`], rules S1 to S8.
 
+#[cfg(not(ringway_loom))]
+mod local;
+
+use super::Owner;
 use super::edges;
 use super::hint;
 use super::index::{self, Found, Stamp};
@@ -32,7 +36,8 @@ pub(crate) struct SqQueue {
     pub(crate) view: SqView,
     order: Order,
     claims: CachePadded<Claims>,
-    /// Tickets given out. Any order only: in claim order the claim is the ticket.
+    /// Tickets given out. Any order only: in claim order the claim is the ticket. Of a local
+    /// ring, in either order: what is pushed without a gap (rule L2).
     tickets: CachePadded<AtomicU64>,
     /// One per cell, `spread` words apart: whether the batch whose first ticket it is, is
     /// ready (rule S4).
@@ -44,8 +49,8 @@ pub(crate) struct SqQueue {
     marks: ReadMarks,
     /// Gaps that submitters looked behind (rule S6).
     gaps: ReadMarks,
-    /// All users are one thread (rule L1).
-    is_local: bool,
+    #[cfg(not(ringway_loom))]
+    local: local::State,
 }
 
 /// Both are read by every pop; one line holds them.
@@ -107,26 +112,16 @@ impl SqQueue {
             links: (0..links).map(|_| UnsafeCell::new(0)).collect(),
             marks: ReadMarks::new(entries),
             gaps: ReadMarks::new(entries),
-            is_local: false,
-        }
-    }
-
-    /// As the queue of one thread (rule L1), before it is used.
-    #[cfg(not(ringway_loom))]
-    pub(super) fn owned(self) -> Self {
-        Self {
-            stamps: stamps(self.view.entries() as usize, self.end()),
-            spread: 1,
-            is_local: true,
-            ..self
+            #[cfg(not(ringway_loom))]
+            local: local::State::default(),
         }
     }
 
     #[inline(always)]
-    pub(crate) fn pop(&self) -> Option<Claim> {
+    pub(crate) fn pop<R: Owner>(&self) -> Option<Claim> {
         let mut slot = 0;
-        let position = self.claim(|_| 1, |at| slot = self.slot_at(at))?;
-        if !self.is_local {
+        let position = self.claim::<R>(|_| 1, |at| slot = self.slot_at(at))?;
+        if !R::IS_LOCAL {
             hint::will_write(self.sqe(position.wrapping_add(AHEAD)));
         }
         Some(Claim {
@@ -137,15 +132,15 @@ impl SqQueue {
     }
 
     #[inline(always)]
-    pub(crate) fn pop_batch(&self, len: u32) -> Option<Claim> {
+    pub(crate) fn pop_batch<R: Owner>(&self, len: u32) -> Option<Claim> {
         if len == 0 || len > self.view.entries() {
             return None;
         }
         if self.order == Order::Any {
-            return self.pop_batch_any(len);
+            return self.pop_batch_any::<R>(len);
         }
-        let position = self.claim(|_| len, |_| ())?;
-        if !self.is_local {
+        let position = self.claim::<R>(|_| len, |_| ())?;
+        if !R::IS_LOCAL {
             let end = position.wrapping_add(u64::from(len));
             (position..end).for_each(|at| hint::will_write(self.sqe(at)));
         }
@@ -162,7 +157,7 @@ impl SqQueue {
 
     /// Claims two neighbours; of the last slot of the ring, which has none, that slot
     /// alone. Claim order only.
-    pub(crate) fn pop_pair(&self) -> Option<Claim> {
+    pub(crate) fn pop_pair<R: Owner>(&self) -> Option<Claim> {
         let len = |at| {
             if self.view.cell(at) == self.view.mask() && !edges::broken("STRADDLE") {
                 1
@@ -170,23 +165,23 @@ impl SqQueue {
                 2
             }
         };
-        let position = self.claim(len, |_| ())?;
+        let position = self.claim::<R>(len, |_| ())?;
         Some(self.in_claim_order(position, len(position)))
     }
 
     #[inline(never)]
-    fn pop_batch_any(&self, len: u32) -> Option<Claim> {
+    fn pop_batch_any<R: Owner>(&self, len: u32) -> Option<Claim> {
         if len as usize <= STACK_BATCH {
             let mut slots = [const { MaybeUninit::uninit() }; STACK_BATCH];
-            self.pop_any(&mut slots[..len as usize])
+            self.pop_any::<R>(&mut slots[..len as usize])
         } else {
-            self.pop_any(&mut vec![MaybeUninit::uninit(); len as usize])
+            self.pop_any::<R>(&mut vec![MaybeUninit::uninit(); len as usize])
         }
     }
 
-    fn pop_any(&self, slots: &mut [MaybeUninit<u32>]) -> Option<Claim> {
+    fn pop_any<R: Owner>(&self, slots: &mut [MaybeUninit<u32>]) -> Option<Claim> {
         let len = slots.len() as u32;
-        let position = self.claim(
+        let position = self.claim::<R>(
             |_| len,
             |at| {
                 for (i, slot) in slots.iter_mut().enumerate() {
@@ -243,7 +238,7 @@ impl SqQueue {
     /// Claims as many positions as `len` says from the first of them; `read` looks at their
     /// cells before the claim.
     #[inline(always)]
-    fn claim(&self, len: impl Fn(u64) -> u32, mut read: impl FnMut(u64)) -> Option<u64> {
+    fn claim<R: Owner>(&self, len: impl Fn(u64) -> u32, mut read: impl FnMut(u64)) -> Option<u64> {
         // Ordering: Relaxed; a stale position fails the CAS.
         let mut at = self.claims.next.load(Relaxed);
         loop {
@@ -259,7 +254,7 @@ impl SqQueue {
             let mark = self.marks.begin();
             read(at);
             let next = at.wrapping_add(u64::from(len));
-            if self.is_local {
+            if R::IS_LOCAL {
                 // Ordering: Relaxed; of one thread (rule L1).
                 self.claims.next.store(next, Relaxed);
                 return Some(at);
@@ -305,35 +300,33 @@ impl SqQueue {
     /// Makes a claimed batch ready for the kernel. True if a submitter left what is
     /// behind it to the caller, who must then submit (rule S6).
     #[inline(always)]
-    pub(crate) fn push(&self, claim: Claim) -> bool {
+    pub(crate) fn push<R: Owner>(&self, claim: Claim) -> bool {
+        #[cfg(not(ringway_loom))]
+        if R::IS_LOCAL {
+            return self.push_local(claim);
+        }
         match self.order {
             Order::Claim => self.stamp(claim.position, claim.len),
             Order::Any => {
-                let ticket = self.take_tickets(claim.len);
-                // SAFETY: the claim is the caller's until it is stamped.
-                for (slot, i) in unsafe { self.walk(claim) }.zip(0..) {
-                    let cell = self.view.cell(ticket.wrapping_add(i));
-                    self.marks.overwrite(cell);
-                    self.view.set_index(cell, slot);
-                }
+                // Ordering: AcqRel, see `SQ_TICKET`: all claims of all earlier tickets are
+                // before this one, so the cell is free (rule S3).
+                let ticket =
+                    (self.tickets).fetch_add(u64::from(claim.len), edges::SQ_TICKET.order());
+                self.set_indices(ticket, claim);
                 self.stamp(ticket, claim.len)
             }
         }
     }
 
+    /// Puts the claim's slots into the cells of its tickets.
     #[inline(always)]
-    fn take_tickets(&self, len: u32) -> u64 {
-        if self.is_local {
-            // Ordering: Relaxed; of one thread (rule L1).
-            let ticket = self.tickets.load(Relaxed);
-            self.tickets
-                .store(ticket.wrapping_add(u64::from(len)), Relaxed);
-            return ticket;
+    fn set_indices(&self, ticket: u64, claim: Claim) {
+        // SAFETY: the claim is the caller's until it is pushed.
+        for (slot, i) in unsafe { self.walk(claim) }.zip(0..) {
+            let cell = self.view.cell(ticket.wrapping_add(i));
+            self.marks.overwrite(cell);
+            self.view.set_index(cell, slot);
         }
-        // Ordering: AcqRel, see `SQ_TICKET`: all claims of all earlier tickets are
-        // before this one, so the cell is free (rule S3).
-        self.tickets
-            .fetch_add(u64::from(len), edges::SQ_TICKET.order())
     }
 
     #[inline(always)]
@@ -343,12 +336,6 @@ impl SqQueue {
             return wanted.fold(false, |any, one| any | one);
         }
         let (stamp, ready) = (self.stamp_of(ticket), Stamp::ready(ticket, len).0);
-        if self.is_local {
-            // Ordering: Relaxed; of one thread (rule L1).
-            let before = stamp.load(Relaxed);
-            stamp.store(ready, Relaxed);
-            return before == Stamp::wanted(ticket).0;
-        }
         hint::will_write(self.stamp_of(ticket.wrapping_add(AHEAD * u64::from(len))));
         // Ordering: AcqRel, see `SQ_READY`. A swap, not a store: a submitter that
         // found the gap and this push agree on which of them saw the other.
@@ -398,6 +385,10 @@ impl SqQueue {
     /// thread published or pushed.
     #[inline(always)]
     pub(crate) fn publish(&self, most: Option<i64>) -> Published {
+        #[cfg(not(ringway_loom))]
+        if self.local.is_so {
+            return self.publish_local();
+        }
         'walk: loop {
             let end = self.end();
             let from = index::extend(self.view.tail(), end);
@@ -409,11 +400,8 @@ impl SqQueue {
                 let seen = Stamp(stamp.load(edges::SQ_STAMP_SEEN.order()));
                 match seen.look(to) {
                     Found::Ready(len) => {
-                        let next = to.wrapping_add(u64::from(len));
-                        if !self.is_local {
-                            self.fetch(to, len);
-                        }
-                        to = next;
+                        self.fetch(to, len);
+                        to = to.wrapping_add(u64::from(len));
                     }
                     // Somebody published this ticket, and saw the kernel take it.
                     Found::Newer => {
@@ -446,10 +434,6 @@ impl SqQueue {
                 is_cut: is_full(to) && index::ahead(to, end) > 0 && !edges::broken("CUT_IS_ALL"),
             };
             if from == to {
-                return published;
-            }
-            if self.is_local {
-                self.view.set_tail(to as u32);
                 return published;
             }
             if self.view.publish(from as u32, to as u32).is_ok() {
@@ -503,6 +487,20 @@ pub(crate) struct Walk<'q> {
     next: u32,
     /// Slots to come.
     pub(crate) left: u32,
+}
+
+impl Walk<'_> {
+    /// Whether the slots are found by links, not side by side.
+    #[inline(always)]
+    pub(crate) fn are_linked(&self) -> bool {
+        self.links.is_some()
+    }
+
+    /// The slot so far after the next, where they lie side by side.
+    #[inline(always)]
+    pub(crate) fn neighbour(&self, after: u32) -> u32 {
+        self.next.wrapping_add(after) & self.mask
+    }
 }
 
 impl Iterator for Walk<'_> {

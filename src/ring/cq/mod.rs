@@ -1,6 +1,12 @@
 //! The completion queue: many reapers, no claim before the read.
 //! The protocol is in [`super`], rules C1 to C4.
 
+#[cfg(not(ringway_loom))]
+mod local;
+#[cfg(not(ringway_loom))]
+pub(super) use local::Run;
+
+use super::Owner;
 use super::edges;
 use super::view::CqView;
 use crate::abi::{Cqe, Cqe32, cqe_flags};
@@ -10,18 +16,12 @@ use crate::sync::{Mark, ReadMarks, reached};
 pub(crate) struct CqQueue {
     pub(crate) view: CqView,
     marks: ReadMarks,
-    /// All users are one thread (rule L1).
-    pub(super) is_local: bool,
 }
 
 impl CqQueue {
     /// `marks` are shared with a simulated kernel, which overwrites what was read.
     pub(crate) fn new(view: CqView, marks: ReadMarks) -> Self {
-        Self {
-            view,
-            marks,
-            is_local: false,
-        }
+        Self { view, marks }
     }
 
     /// The head, and how many slots the kernel has filled from there.
@@ -45,6 +45,12 @@ impl CqQueue {
         (head, self.view.entries())
     }
 
+    /// Whether all CQEs are of 16 bytes.
+    #[inline(always)]
+    pub(super) fn is_small(&self) -> bool {
+        self.view.size() == EntrySize::Small
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.filled().1 == 0
     }
@@ -55,9 +61,13 @@ impl CqQueue {
     }
 
     #[inline(always)]
-    pub(crate) fn pop(&self) -> Option<Cqe> {
-        if self.view.size() != EntrySize::Small {
+    pub(crate) fn pop<R: Owner>(&self) -> Option<Cqe> {
+        if !self.is_small() {
             return self.pop_big().map(|big| big.cqe);
+        }
+        #[cfg(not(ringway_loom))]
+        if R::IS_LOCAL {
+            return self.pop_local();
         }
         loop {
             let (head, filled) = self.filled();
@@ -65,7 +75,7 @@ impl CqQueue {
                 return None;
             }
             let mark = self.marks.begin();
-            let cqe = self.view.read(self.view.slot_of(head));
+            let cqe = self.view.read_small(self.view.slot_of(head));
             if self.take(head, 1, &mark) {
                 return Some(cqe);
             }
@@ -74,13 +84,13 @@ impl CqQueue {
 
     /// Moves up to `out.len()` CQEs out of the ring, oldest first.
     #[inline]
-    pub(crate) fn pop_batch(&self, out: &mut [Cqe]) -> usize {
-        if self.view.size() != EntrySize::Small {
+    pub(crate) fn pop_batch<R: Owner>(&self, out: &mut [Cqe]) -> usize {
+        if !self.is_small() {
             return self.pop_sized(out.len(), |i, cqe, _| out[i] = cqe);
         }
         #[cfg(not(ringway_loom))]
-        if self.is_local {
-            return self.pop_local(out);
+        if R::IS_LOCAL {
+            return self.pop_batch_local(out);
         }
         loop {
             let (head, filled) = self.filled();
@@ -94,20 +104,6 @@ impl CqQueue {
                 return count;
             }
         }
-    }
-
-    /// As `pop_batch`, for the only user of the queue: by itself, so that the loop of a shared
-    /// one is not made twice.
-    #[cfg(not(ringway_loom))]
-    #[inline(never)]
-    fn pop_local(&self, out: &mut [Cqe]) -> usize {
-        let (head, filled) = self.filled();
-        let count = out.len().min(filled as usize);
-        if count > 0 {
-            self.view.read_all(head, &mut out[..count]);
-            self.view.set_head(head.wrapping_add(count as u32));
-        }
-        count
     }
 
     pub(crate) fn pop_big(&self) -> Option<Cqe32> {
@@ -162,10 +158,6 @@ impl CqQueue {
 
     #[inline(always)]
     fn take(&self, head: u32, slots: u32, mark: &Mark) -> bool {
-        if self.is_local {
-            self.view.set_head(head.wrapping_add(slots));
-            return true;
-        }
         if self.view.claim(head, head.wrapping_add(slots)).is_err() {
             reached("CQEs lost");
             return false;
