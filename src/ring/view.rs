@@ -63,6 +63,12 @@ impl SqView {
         counter as u32 & self.mask
     }
 
+    /// The slot so far after another.
+    #[inline(always)]
+    pub(crate) fn wrap(&self, slot: u32, after: u32) -> u32 {
+        slot.wrapping_add(after) & self.mask
+    }
+
     #[inline(always)]
     pub(crate) fn head(&self) -> u32 {
         // Ordering: Acquire, see `SQ_HEAD`; Relaxed would let a claimed slot be

@@ -2,7 +2,7 @@
 //! pushed as they were popped. Rules L1 and L2 of
 //! [`crate::ring`].
 
-use super::{Claim, Published, SqQueue, stamps};
+use super::{Claim, Published, SqQueue};
 use crate::ring::index::{Found, Stamp};
 use crate::setup::Order;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -20,11 +20,7 @@ pub(super) struct State {
 impl SqQueue {
     /// As the queue of one thread, before it is used.
     pub(in crate::ring) fn owned(self) -> Self {
-        // Ordering: Relaxed, here and below; of one thread (rule L1).
-        let start = self.tickets.load(Relaxed);
         Self {
-            stamps: stamps(self.view.entries() as usize, start),
-            spread: 1,
             local: State {
                 is_so: true,
                 ..self.local
@@ -37,24 +33,27 @@ impl SqQueue {
     /// they should be.
     #[inline(always)]
     pub(super) fn push_local(&self, claim: Claim) -> bool {
+        // Ordering: Relaxed, here and below; of one thread (rule L1).
         let ready = self.tickets.load(Relaxed);
         if claim.position != ready {
-            return self.push_displaced(claim.position, claim.slot, claim.len);
+            return self.push_displaced(claim.position, claim.slot, claim.len, claim.is_linked);
         }
         let next = ready.wrapping_add(u64::from(claim.len));
         self.tickets.store(next, Relaxed);
         self.local.early.load(Relaxed) > 0 && self.fill_gap_local(next)
     }
 
-    /// Pushes before what was popped earlier, or after it, when others have taken its place.
+    /// Pushes before what was popped earlier, or after it, when others have taken its place. The
+    /// claim by its fields: so it need not lie in memory where it is not displaced.
     #[inline(never)]
-    fn push_displaced(&self, position: u64, slot: u32, len: u32) -> bool {
+    fn push_displaced(&self, position: u64, slot: u32, len: u32, is_linked: bool) -> bool {
         match self.order {
             Order::Any => {
                 let claim = Claim {
                     position,
                     slot,
                     len,
+                    is_linked,
                 };
                 let ready = self.tickets.load(Relaxed);
                 self.set_indices(ready, claim);

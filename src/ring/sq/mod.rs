@@ -20,7 +20,7 @@ use std::mem::MaybeUninit;
 const STACK_BATCH: usize = 128;
 
 /// A ring of fewer entries is not worth cutting.
-const SMALL: i64 = 16;
+const SMALL: u32 = 16;
 
 /// How far ahead of a push its lines are fetched: by then they are there.
 const AHEAD: u64 = 4;
@@ -39,12 +39,13 @@ pub(crate) struct SqQueue {
     /// Tickets given out. Any order only: in claim order the claim is the ticket. Of a local
     /// ring, in either order: what is pushed without a gap (rule L2).
     tickets: CachePadded<AtomicU64>,
-    /// One per cell, `spread` words apart: whether the batch whose first ticket it is, is
+    /// One per cell, `SPREAD` words apart: whether the batch whose first ticket it is, is
     /// ready (rule S4).
     stamps: Box<[AtomicU64]>,
-    spread: usize,
     /// Any order: for each slot of a claimed batch the next one; its owner's alone.
     links: Box<[UnsafeCell<u32>]>,
+    /// What a pass publishes at most (rule E7).
+    half: i64,
     /// Cells that claimers read (rule S3).
     marks: ReadMarks,
     /// Gaps that submitters looked behind (rule S6).
@@ -86,6 +87,8 @@ pub(crate) struct Claim {
     /// The first slot.
     pub(crate) slot: u32,
     pub(crate) len: u32,
+    /// The slots are found by links; else they follow each other.
+    pub(crate) is_linked: bool,
 }
 
 impl SqQueue {
@@ -108,7 +111,11 @@ impl SqQueue {
             }),
             tickets: CachePadded::new(AtomicU64::new(start)),
             stamps: stamps(entries as usize * SPREAD, start),
-            spread: SPREAD,
+            half: i64::from(if entries < SMALL {
+                entries
+            } else {
+                entries / 2
+            }),
             links: (0..links).map(|_| UnsafeCell::new(0)).collect(),
             marks: ReadMarks::new(entries),
             gaps: ReadMarks::new(entries),
@@ -120,7 +127,11 @@ impl SqQueue {
     #[inline(always)]
     pub(crate) fn pop<R: Owner>(&self) -> Option<Claim> {
         let mut slot = 0;
-        let position = self.claim::<R>(|_| 1, |at| slot = self.slot_at(at))?;
+        let read = |at| {
+            slot = self.slot_at(at);
+            true
+        };
+        let position = self.claim::<R>(|_| 1, read)?;
         if !R::IS_LOCAL {
             hint::will_write(self.sqe(position.wrapping_add(AHEAD)));
         }
@@ -128,6 +139,7 @@ impl SqQueue {
             position,
             slot,
             len: 1,
+            is_linked: false,
         })
     }
 
@@ -136,15 +148,20 @@ impl SqQueue {
         if len == 0 || len > self.view.entries() {
             return None;
         }
-        if self.order == Order::Any {
-            return self.pop_batch_any::<R>(len);
+        let claim = match self.order {
+            Order::Claim => {
+                let position = self.claim::<R>(|_| len, |_| true)?;
+                self.in_claim_order(position, len)
+            }
+            Order::Any => self.pop_run::<R>(len)?,
+        };
+        if !R::IS_LOCAL && !claim.is_linked {
+            let slots = claim.slot..claim.slot.wrapping_add(len);
+            // SAFETY: the slots are the ring's.
+            let sqe = |slot| unsafe { self.view.sqes().of(slot & self.view.mask()) };
+            slots.for_each(|slot| hint::will_write(sqe(slot)));
         }
-        let position = self.claim::<R>(|_| len, |_| ())?;
-        if !R::IS_LOCAL {
-            let end = position.wrapping_add(u64::from(len));
-            (position..end).for_each(|at| hint::will_write(self.sqe(at)));
-        }
-        Some(self.in_claim_order(position, len))
+        Some(claim)
     }
 
     fn in_claim_order(&self, position: u64, len: u32) -> Claim {
@@ -152,6 +169,31 @@ impl SqQueue {
             position,
             slot: self.view.cell(position),
             len,
+            is_linked: false,
+        }
+    }
+
+    /// In any order: slots that follow each other, as they do where all are pushed as they
+    /// were popped, or in batches of one size; else any.
+    #[inline(always)]
+    fn pop_run<R: Owner>(&self, len: u32) -> Option<Claim> {
+        let (mut slot, mut is_run) = (0, true);
+        let read = |at: u64| {
+            slot = self.slot_at(at);
+            let follows =
+                |i: u32| self.slot_at(at.wrapping_add(i.into())) == self.view.wrap(slot, i);
+            is_run = (1..len).all(follows);
+            is_run
+        };
+        match self.claim::<R>(|_| len, read) {
+            Some(position) => Some(Claim {
+                position,
+                slot,
+                len,
+                is_linked: false,
+            }),
+            None if is_run => None,
+            None => self.pop_linked::<R>(len),
         }
     }
 
@@ -165,30 +207,30 @@ impl SqQueue {
                 2
             }
         };
-        let position = self.claim::<R>(len, |_| ())?;
+        let position = self.claim::<R>(len, |_| true)?;
         Some(self.in_claim_order(position, len(position)))
     }
 
     #[inline(never)]
-    fn pop_batch_any<R: Owner>(&self, len: u32) -> Option<Claim> {
+    fn pop_linked<R: Owner>(&self, len: u32) -> Option<Claim> {
+        reached("slots linked");
         if len as usize <= STACK_BATCH {
             let mut slots = [const { MaybeUninit::uninit() }; STACK_BATCH];
-            self.pop_any::<R>(&mut slots[..len as usize])
+            self.pop_into::<R>(&mut slots[..len as usize])
         } else {
-            self.pop_any::<R>(&mut vec![MaybeUninit::uninit(); len as usize])
+            self.pop_into::<R>(&mut vec![MaybeUninit::uninit(); len as usize])
         }
     }
 
-    fn pop_any<R: Owner>(&self, slots: &mut [MaybeUninit<u32>]) -> Option<Claim> {
+    fn pop_into<R: Owner>(&self, slots: &mut [MaybeUninit<u32>]) -> Option<Claim> {
         let len = slots.len() as u32;
-        let position = self.claim::<R>(
-            |_| len,
-            |at| {
-                for (i, slot) in slots.iter_mut().enumerate() {
-                    slot.write(self.slot_at(at.wrapping_add(i as u64)));
-                }
-            },
-        )?;
+        let read = |at: u64| {
+            for (i, slot) in slots.iter_mut().enumerate() {
+                slot.write(self.slot_at(at.wrapping_add(i as u64)));
+            }
+            true
+        };
+        let position = self.claim::<R>(|_| len, read)?;
         // SAFETY: a claim that succeeded has run the closure, which wrote each.
         let slots = unsafe { &*(std::ptr::from_ref(slots) as *const [u32]) };
         for pair in slots.windows(2) {
@@ -200,6 +242,7 @@ impl SqQueue {
             position,
             slot: slots[0],
             len,
+            is_linked: true,
         })
     }
 
@@ -226,7 +269,7 @@ impl SqQueue {
     /// The caller owns the claim for as long as it walks.
     #[inline(always)]
     pub(crate) unsafe fn walk(&self, claim: Claim) -> Walk<'_> {
-        let links = (self.order == Order::Any).then_some(&self.links[..]);
+        let links = claim.is_linked.then_some(&self.links[..]);
         Walk {
             links,
             mask: self.view.mask(),
@@ -236,9 +279,13 @@ impl SqQueue {
     }
 
     /// Claims as many positions as `len` says from the first of them; `read` looks at their
-    /// cells before the claim.
+    /// cells before the claim, and may not want them.
     #[inline(always)]
-    fn claim<R: Owner>(&self, len: impl Fn(u64) -> u32, mut read: impl FnMut(u64)) -> Option<u64> {
+    fn claim<R: Owner>(
+        &self,
+        len: impl Fn(u64) -> u32,
+        mut read: impl FnMut(u64) -> bool,
+    ) -> Option<u64> {
         // Ordering: Relaxed; a stale position fails the CAS.
         let mut at = self.claims.next.load(Relaxed);
         loop {
@@ -252,7 +299,9 @@ impl SqQueue {
                 return None;
             }
             let mark = self.marks.begin();
-            read(at);
+            if !read(at) {
+                return None;
+            }
             let next = at.wrapping_add(u64::from(len));
             if R::IS_LOCAL {
                 // Ordering: Relaxed; of one thread (rule L1).
@@ -312,7 +361,10 @@ impl SqQueue {
                 // before this one, so the cell is free (rule S3).
                 let ticket =
                     (self.tickets).fetch_add(u64::from(claim.len), edges::SQ_TICKET.order());
-                self.set_indices(ticket, claim);
+                // At the place of its claim its cells are as they were read (rule S3).
+                if ticket != claim.position {
+                    self.set_indices(ticket, claim);
+                }
                 self.stamp(ticket, claim.len)
             }
         }
@@ -352,7 +404,7 @@ impl SqQueue {
     fn stamp_of(&self, ticket: u64) -> &AtomicU64 {
         let cell = self.view.cell(ticket) as usize;
         // SAFETY: there is a stamp for each cell, so far apart.
-        unsafe { self.stamps.get_unchecked(cell * self.spread) }
+        unsafe { self.stamps.get_unchecked(cell * SPREAD) }
     }
 
     /// Tickets given out so far.
@@ -369,12 +421,7 @@ impl SqQueue {
     /// About half the ring; all of a small one.
     #[inline(always)]
     pub(crate) fn half(&self) -> i64 {
-        let entries = i64::from(self.view.entries());
-        if entries < SMALL {
-            entries
-        } else {
-            entries / 2
-        }
+        self.half
     }
 
     /// Moves the kernel's tail over every batch that is ready, or until it has moved by
@@ -511,7 +558,7 @@ impl Iterator for Walk<'_> {
         self.left = self.left.checked_sub(1)?;
         let slot = self.next;
         self.next = match self.links {
-            None => (slot + 1) & self.mask,
+            None => slot.wrapping_add(1) & self.mask,
             // SAFETY: the walker owns the claim, and so the links of its slots (rule S1).
             Some(links) if self.left > 0 => links[slot as usize].with_mut(|link| unsafe { *link }),
             Some(_) => slot,
