@@ -44,6 +44,24 @@ impl Tally {
     }
 }
 
+/// A flag that may be seen late, or early: nothing but time is lost. One of `std`, as `Tally`.
+#[derive(Default)]
+pub(crate) struct Hint(std::sync::atomic::AtomicBool);
+
+impl Hint {
+    #[inline(always)]
+    pub(crate) fn set(&self, to: bool) {
+        // Ordering: Relaxed; a hint.
+        self.0.store(to, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self) -> bool {
+        // Ordering: Relaxed; a hint.
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
 #[cfg(not(ringway_loom))]
 mod std_side {
     use std::cell;

@@ -1,6 +1,6 @@
 //! Claiming, pushing, publishing: rules S1 to S5.
 
-use crate::harness::{Log, Model, push, recorded, simulated, together, witness};
+use crate::harness::{Log, Model, prepared, push, recorded, simulated, together, witness};
 use ringway::Order::{self, Any, Claim};
 use ringway::{Slot, Sq};
 
@@ -17,7 +17,7 @@ pub const MODELS: &[Model] = &[
     },
     Model {
         witnesses: &["saw full"],
-        floor: 1_600,
+        floor: 650,
         ..Model::new("pop_last_any", || pop_last(Any))
     },
     Model {
@@ -118,14 +118,20 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(3),
         witnesses: &["batch refused", "claim lost"],
-        floor: 450,
-        ..Model::new("batch_batch_any", || batch_batch(Any))
+        floor: 90,
+        ..Model::new("batch_batch_any", || batch_batch(Any, false))
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["batch refused", "claim lost", "slots linked"],
+        floor: 300,
+        ..Model::new("batch_batch_linked", || batch_batch(Any, true))
     },
     Model {
         bound: Some(3),
         witnesses: &["batch refused", "claim lost"],
         floor: 36,
-        ..Model::new("batch_batch_claim", || batch_batch(Claim))
+        ..Model::new("batch_batch_claim", || batch_batch(Claim, false))
     },
     Model {
         aims: &["DROP_LOSES"],
@@ -417,8 +423,14 @@ fn chain_stays_whole(order: Order) {
 
 /// Two batches of two in a ring of three quarters free: one gets its two, or both one
 /// after the other; what they get is theirs alone.
-fn batch_batch(order: Order) {
+fn batch_batch(order: Order, is_linked: bool) {
     let (ring, _, log) = recorded(simulated(4, order));
+    if is_linked {
+        let (first, second) = (prepared(&ring.sq(), 0), prepared(&ring.sq(), 0));
+        second.push();
+        first.push();
+        ring.submit().unwrap();
+    }
     assert!(push(&ring.sq(), 9));
     let push_two = |sq: ringway::Sq, user_data: u64| {
         let Some(mut batch) = sq.pop_batch(2) else {

@@ -9,28 +9,40 @@ use std::time::Duration;
 
 pub const MODELS: &[Model] = &[
     Model {
-        aims: &["SUBMIT_REQUEST.rel", "SUBMIT_AGAIN", "LEAVE_BLINDLY"],
+        aims: &[
+            "SUBMIT_ASKED",
+            "SUBMIT_LEFT",
+            "ROLE_TAKEN",
+            "ROLE_FREED",
+            "LEAVE_BLINDLY",
+        ],
         bound: Some(3),
         witnesses: &["asked again", "one enter for both"],
         floor: 9_800,
         ..Model::new("hand_off_any", || hand_off(Any))
     },
     Model {
-        aims: &["SUBMIT_REQUEST.rel", "SUBMIT_AGAIN", "LEAVE_BLINDLY"],
+        aims: &[
+            "SUBMIT_ASKED",
+            "SUBMIT_LEFT",
+            "ROLE_TAKEN",
+            "ROLE_FREED",
+            "LEAVE_BLINDLY",
+        ],
         bound: Some(3),
         witnesses: &["asked again", "one enter for both"],
         floor: 3_800,
         ..Model::new("hand_off_claim", || hand_off(Claim))
     },
     Model {
-        aims: &["SUBMIT_LAST", "TAIL_STORE"],
+        aims: &["SUBMIT_LEFT", "TAIL_STORE"],
         bound: Some(1),
         witnesses: &["last pass", "tail moved by another"],
         floor: 47_000,
         ..Model::new("last_pass_any", || last_pass(Any))
     },
     Model {
-        aims: &["SUBMIT_LAST", "TAIL_STORE"],
+        aims: &["SUBMIT_LEFT", "TAIL_STORE"],
         bound: Some(1),
         witnesses: &["last pass", "tail moved by another"],
         floor: 38_000,
@@ -44,14 +56,14 @@ pub const MODELS: &[Model] = &[
         ..Model::new("role_offered", role_offered)
     },
     Model {
-        aims: &["CUT_IS_ALL"],
+        aims: &["LEAVE_BLINDLY"],
         bound: Some(2),
-        witnesses: &["cut", "an enter for each half"],
+        witnesses: &["asked again", "an enter for each half"],
         floor: 5_000,
-        ..Model::new("cut", || cut(3))
+        ..Model::new("cut", || cut(4))
     },
     Model {
-        aims: &["CUT_IS_ALL"],
+        aims: &["LEAVE_BLINDLY"],
         bound: Some(2),
         witnesses: &[
             "cut at the end",
@@ -95,21 +107,21 @@ pub const MODELS: &[Model] = &[
         ..Model::new("gap_filled_in_vain", gap_filled_in_vain)
     },
     Model {
-        aims: &["SUBMIT_REQUEST.acq"],
+        aims: &["DEBT_SEEN"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
         floor: 65,
         ..Model::new("refused_any", || refused(Any))
     },
     Model {
-        aims: &["SUBMIT_REQUEST.acq"],
+        aims: &["DEBT_SEEN"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
         floor: 65,
         ..Model::new("refused_claim", || refused(Claim))
     },
     Model {
-        aims: &["SUBMIT_OWED", "SUBMIT_REQUEST.acq"],
+        aims: &["SUBMIT_OWED", "DEBT_SEEN", "DEBT_UNSEEN"],
         bound: Some(3),
         witnesses: &["refused", "paid by another"],
         floor: 1_300,

@@ -130,7 +130,7 @@ impl Driver {
             return Ok(self.shared.tell(arrivals.wait(timeout), woken, event));
         }
         let mut reaped = Reaped::new();
-        if self.shared.ring.core.owes() {
+        if self.shared.ring.core.submitter.owes() {
             // Not left to the wait: those who wait for SQEs are told. A refusal is: the wait
             // returns it.
             let _ = self.shared.try_enter();

@@ -46,10 +46,11 @@ impl Core {
         let has = |flag| params.flags & flag != 0;
         // SAFETY: the caller's promise; the kernel is dropped after the views.
         let (sq, cq) = unsafe { (SqView::new(pointers), CqView::new(pointers)) };
+        let start = u64::from(sq.tail());
         Self {
             sq: SqQueue::new(sq, order),
             cq: CqQueue::new(cq, cq_marks),
-            submitter: CachePadded::new(Submitter::new()),
+            submitter: CachePadded::new(Submitter::new(start)),
             seat: CachePadded::new(Seat::new()),
             #[cfg(not(ringway_loom))]
             params,
@@ -76,7 +77,7 @@ impl Core {
     /// Submits everything and waits for `want` completions, by the one thread that enters.
     pub(crate) fn submit_and_wait(&self, want: u32) -> Result<(), EnterError> {
         self.check_poison()?;
-        let tail = self.sq.publish(None).tail;
+        let tail = self.sq.publish_all() as u32;
         // Exact: after a submit of less than it was asked for, the kernel does not wait.
         let request = Enter {
             to_submit: tail.wrapping_sub(self.sq.view.head_hint()),

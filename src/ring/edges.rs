@@ -75,22 +75,27 @@ pub(crate) const SQ_GAP: Edge = Edge::new("SQ_GAP", Release);
 /// `io_sqring_entries`.
 pub(crate) const SQ_PUBLISH: Edge = Edge::new("SQ_PUBLISH", Release);
 
-/// Asking for a submit. Release: the caller's stamps go to the holder
-/// ([`SUBMIT_AGAIN`], [`SUBMIT_LAST`]). Acquire: a new holder sees the tail that
-/// was published and refused ([`SUBMIT_OWED`]).
-pub(crate) const SUBMIT_REQUEST: Edge = Edge::new("SUBMIT_REQUEST", AcqRel);
+/// Taking the submitter's role. Partner: [`ROLE_FREED`].
+pub(crate) const ROLE_TAKEN: Edge = Edge::new("ROLE_TAKEN", Acquire);
 
-/// The CAS by which a holder leaves failing: further requests. Partner:
-/// [`SUBMIT_REQUEST`].
-pub(crate) const SUBMIT_AGAIN: Edge = Edge::new("SUBMIT_AGAIN", Acquire);
+/// Giving the role up. Partner: [`ROLE_TAKEN`]. Passes on how far its holder has walked.
+pub(crate) const ROLE_FREED: Edge = Edge::new("ROLE_FREED", Release);
 
-/// Swap that gives the holder's role up before its last pass. Partner:
-/// [`SUBMIT_REQUEST`] of everybody who asked until here.
-pub(crate) const SUBMIT_LAST: Edge = Edge::new("SUBMIT_LAST", Acquire);
+/// Full fence between the caller's stamps and a look at the role that somebody holds. Partner:
+/// [`SUBMIT_LEFT`]. Either the holder sees the stamps after it has given the role up, or the
+/// caller sees that it has.
+pub(crate) const SUBMIT_ASKED: Edge = Edge::new("SUBMIT_ASKED", SeqCst);
 
-/// Leaving after the kernel refused. Partner: [`SUBMIT_REQUEST`] of whoever tries
-/// next, or [`SUBMIT_AGAIN`] and [`SUBMIT_LAST`] of who is at it.
+/// Full fence between giving the role up and a last look at the stamps. Partner:
+/// [`SUBMIT_ASKED`].
+pub(crate) const SUBMIT_LEFT: Edge = Edge::new("SUBMIT_LEFT", SeqCst);
+
+/// Noting that the kernel refused what is published. Partner: [`DEBT_SEEN`] of whoever tries
+/// next, who sees the tail that was refused.
 pub(crate) const SUBMIT_OWED: Edge = Edge::new("SUBMIT_OWED", Release);
+
+/// Swap that takes that note back, before a pass. Partner: [`SUBMIT_OWED`].
+pub(crate) const DEBT_SEEN: Edge = Edge::new("DEBT_SEEN", Acquire);
 
 /// Full fence between the tail and NEED_WAKEUP (SQPOLL). Partner:
 /// `smp_mb__after_atomic` in `io_sq_thread`.
@@ -138,10 +143,12 @@ pub(crate) mod weaken {
         &SQ_STAMP_SEEN,
         &SQ_GAP,
         &SQ_PUBLISH,
-        &SUBMIT_REQUEST,
-        &SUBMIT_AGAIN,
-        &SUBMIT_LAST,
+        &ROLE_TAKEN,
+        &ROLE_FREED,
+        &SUBMIT_ASKED,
+        &SUBMIT_LEFT,
         &SUBMIT_OWED,
+        &DEBT_SEEN,
         &SQPOLL_FENCE,
         &SEAT_FREED,
         &SEAT_TAKEN,
@@ -154,7 +161,10 @@ pub(crate) mod weaken {
     const BUGS: &[(&str, &str)] = &[
         ("TAIL_STORE", "CAS on the SQ tail -> load; store"),
         ("STAMP_PER_SQE", "one stamp a batch -> one stamp an SQE"),
-        ("LEAVE_BLINDLY", "leaving CAS -> store"),
+        (
+            "LEAVE_BLINDLY",
+            "holder looks again after it has left -> does not",
+        ),
         (
             "COUNTED_SUBMIT",
             "to_submit: the whole ring -> as much as was seen",
@@ -190,7 +200,10 @@ pub(crate) mod weaken {
         ),
         ("WAKE_KEPT", "wake for a job passed on by a reaper -> kept"),
         ("OFFER_LEFT", "offer that nobody takes withdrawn -> left"),
-        ("CUT_IS_ALL", "holder goes on after a cut -> leaves"),
+        (
+            "DEBT_UNSEEN",
+            "holder that has left looks for debts -> does not",
+        ),
         ("NO_GAP_MARK", "gap marked as wanted -> left"),
         ("NO_BATON", "leader wakes a follower -> leaves"),
         (

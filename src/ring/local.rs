@@ -2,7 +2,7 @@
 
 use super::cq::Run;
 use super::kernel::{self, By, Enter, Kernel, Real};
-use super::submit::Turn;
+use super::submit::Submitter;
 use super::wait_args::Wait;
 use super::wait_table::WaitTable;
 use super::{Batch, Core, EnterError, Ring, Slot, Waited};
@@ -74,8 +74,8 @@ impl Local {
     pub fn submit(&self) -> Result<(), EnterError> {
         let core = &*self.core;
         core.check_poison()?;
-        core.enter_published(By::Ring, Turn::Own, core.sq.publish_local())
-            .map(|_| ())
+        let tail = core.sq.publish_local() as u32;
+        core.enter_published(By::Ring, tail, Submitter::count_in_turn)
     }
 
     /// Submits, and on an SQPOLL ring whose queue is full sleeps until there is room; see
@@ -149,7 +149,7 @@ impl Local {
     ) -> Result<Waited, EnterError> {
         let core = &*self.core;
         core.check_poison()?;
-        let tail = core.sq.publish(None).tail;
+        let tail = core.sq.publish_local() as u32;
         // Exact: after a submit of less than it was asked for, the kernel does not wait.
         let mut request = Enter {
             to_submit: tail.wrapping_sub(core.sq.view.head_hint()),

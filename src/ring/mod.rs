@@ -16,7 +16,7 @@
 //! | `cq.head` | reapers move it forward by CAS | [`edges::CQ_CLAIM`] to `io_cqe_cache_refill` and to [`edges::CQ_HEAD`] |
 //! | `cq.tail` | kernel writes; anyone reads | [`edges::CQ_TAIL`] from `io_commit_cqring` |
 //! | `cqes[i]` | kernel writes when the head allows it; reapers read, as relaxed words | [`edges::CQ_TAIL`], [`edges::CQ_CLAIM`] |
-//! | claims, limit, tickets, stamps, requests, seat | user threads only, on the heap | named in `edges.rs` |
+//! | claims, limit, tickets, stamps, role, seat | user threads only, on the heap | named in `edges.rs` |
 //!
 //! ## Submission: S
 //!
@@ -45,9 +45,9 @@
 //!   It becomes ready, and is published, whole.
 //! - **S5** The limit is at most `head + n`. Too low costs a look at the kernel's head;
 //!   it is never too high.
-//! - **S6** A submitter that finds an unready ticket with ready batches behind it marks
-//!   the stamp, by CAS; the push, a swap, finds the mark and submits. If the swap was
-//!   first, the CAS fails and the submitter goes on. So nobody's ready batch is left
+//! - **S6** A submitter that is about to leave, and finds an unready ticket with ready batches
+//!   behind it, marks the stamp, by CAS; the push, a swap, finds the mark and submits. If the
+//!   swap was first, the CAS fails and the submitter goes on. So nobody's ready batch is left
 //!   behind without a thread that will submit it.
 //! - **S7** The tail only grows: it is moved by CAS from where the walk began. (A walk
 //!   that stands still between its start and its CAS for exactly a multiple of 2^32
@@ -59,24 +59,30 @@
 //! ## Entering: E
 //!
 //! - **E1** Whoever asks for a submit while nobody is at it becomes the holder:
-//!   publishes, enters once for everybody. Who asks meanwhile is counted and leaves.
-//! - **E2** A holder leaves only if nobody asked since it last looked, and makes at most
-//!   8 passes (`max_passes`). Before its last it gives the role away, so that whoever asks
-//!   from then on holds it, and what was asked before is in that pass. Two may then publish
-//!   and enter at once: S7 allows it; but since that is slow, the new holder first gives the
-//!   old one a moment, a bounded number of looks at a hint.
+//!   publishes, enters once for everybody. Who finds the role held leaves, after a full fence
+//!   and another look; so in a busy ring nobody but the holder writes the role. The holder
+//!   gives the role up, then, after a full fence, looks at the stamp at the tail once more:
+//!   either it sees the stamps of who has left, or that one sees the role free. If it sees
+//!   some, it asks anew.
+//! - **E2** A holder makes at most 8 passes (`max_passes`). It gives the role up before its
+//!   last, so that whoever asks from then on holds it, and what was asked before is in that
+//!   pass. Two may then publish and enter at once: S7 allows it; but since that is slow, the
+//!   new holder first gives the old one a moment, a bounded number of looks at a hint.
 //! - **E3** `to_submit` is always the whole ring: a number could end inside a chain of
 //!   links that another thread published.
 //! - **E4** SQPOLL: tail, full fence, NEED_WAKEUP, in the thread that moved the tail.
 //! - **E5** If the kernel refuses, the holder's caller is told, and the debt is noted:
-//!   the next submit or wait of any thread tries again.
+//!   the next submit or wait of any thread tries again. A pass takes the debt over before it
+//!   publishes. Who gives the role up looks for a debt as it looks for stamps (E1).
 //! - **E6** For that moment the new holder offers its role: whoever asks takes it, most often
-//!   the old one, on whose CPU the ring's memory is. One swap ends the offer, by either; who
-//!   finds it ended has left its request to the other.
+//!   the old one, on whose CPU the ring's memory is. One CAS ends the offer, by either; who
+//!   finds it ended has left what it pushed to the other.
 //! - **E7** A pass publishes whole batches until they are half the ring (of a small ring, all):
 //!   the kernel gives slots back when it has taken all of an enter, so one half is filled
 //!   while it takes the other. A holder that has cut something off makes another pass. One
-//!   that has given the role away asks for it again, and makes the other pass if it gets it.
+//!   that has given the role up asks for it again, and makes the other pass if it gets it.
+//! - **E8** How far the tail was moved is the holder's word, which the role passes on: so it
+//!   need not read the line that claimers write to know where to go on.
 //!
 //! ## Completion: C
 //!

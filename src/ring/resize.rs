@@ -218,7 +218,7 @@ impl Core {
 
     /// What is pushed and not yet the kernel's, in its order.
     fn pushed(&self) -> Result<Vec<[Sqe; 2]>, ResizeError> {
-        let tail = self.sq.publish(None).tail;
+        let tail = self.sq.publish_local() as u32;
         let view = &self.sq.view;
         let head = view.head();
         let count = tail.wrapping_sub(head);

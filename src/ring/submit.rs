@@ -1,13 +1,14 @@
-//! Entering the kernel to submit, once for everybody. Rules E1 to E4 of [`super`].
+//! Entering the kernel to submit, once for everybody. Rules E1 to E8 of [`super`].
 
 use super::edges;
 use super::kernel::{By, Enter};
-use super::sq::Published;
+use super::sq::Read;
 use super::{Core, Ring};
 use crate::abi::{Cqe, enter, sq_flags};
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use crate::sync::{Tally, reached};
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use crate::sync::{Hint, Tally, UnsafeCell, reached};
 use crate::syscall::Errno;
+use crossbeam_utils::CachePadded;
 use std::fmt;
 use std::hint::spin_loop;
 
@@ -21,57 +22,198 @@ const GIVE_WAY: u32 = 1024;
 /// How often it looks after that whether the one before has come back.
 const COME_BACK: u32 = 32;
 
-/// Set in the requests when the kernel refused SQEs that still lie in the ring.
-const OWED: u64 = 1 << 63;
+/// Nobody has the submitter's role.
+const FREE: u32 = 0;
+/// Somebody has it.
+const HELD: u32 = 1;
+/// Somebody has it, and waits for another to take it.
+const OFFERED: u32 = 2;
 
-/// Set in the requests while the holder waits for another to take its place.
-const OFFERED: u64 = 1 << 62;
-
-/// Who submits. `requests` counts the submits asked for since nobody was at it:
-/// 0 is idle, otherwise there is one holder, who may offer its role, and OWED may be set in
-/// any state.
+/// Who submits.
 pub(crate) struct Submitter {
-    requests: AtomicU64,
+    role: AtomicU32,
+    /// The kernel refused SQEs that still lie in the ring.
+    is_owed: AtomicBool,
     /// The kernel lost a completion: this ring can no longer be relied on.
     poisoned: AtomicBool,
     /// Who has given the role away is in its last pass.
-    is_late: AtomicBool,
-    /// Enters by who held the role, and by others.
-    enters: Tally,
+    is_late: Hint,
+    /// What the holder writes in each pass; all else is read by everybody who submits.
+    held: CachePadded<Held>,
+    /// Enters by others.
     pub(super) late_enters: Tally,
     /// Enters for completions that the kernel held back.
     pub(crate) flushes: Tally,
 }
 
+struct Held {
+    /// The tail, as the last holder to publish left it.
+    walked: UnsafeCell<u64>,
+    enters: Tally,
+}
+
+// SAFETY: `walked` is the holder's alone; the role passes it on (`ROLE_FREED`).
+unsafe impl Sync for Held {}
+
 impl Submitter {
     pub(crate) fn enters(&self) -> u64 {
-        self.enters.get() + self.late_enters.get()
+        self.held.enters.get() + self.late_enters.get()
     }
 
-    pub(crate) fn new() -> Self {
+    /// An enter by the holder, or by the one thread of a local ring.
+    #[inline(always)]
+    pub(super) fn count_in_turn(&self) {
+        self.held.enters.add_in_turn(1);
+    }
+
+    /// For a queue whose tail is `start`.
+    pub(crate) fn new(start: u64) -> Self {
         Self {
-            requests: AtomicU64::new(0),
+            role: AtomicU32::new(FREE),
+            is_owed: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
-            is_late: AtomicBool::new(false),
-            enters: Tally::default(),
+            is_late: Hint::default(),
+            held: CachePadded::new(Held {
+                walked: UnsafeCell::new(start),
+                enters: Tally::default(),
+            }),
             late_enters: Tally::default(),
             flushes: Tally::default(),
         }
     }
+
+    /// Takes the role, or leaves what the caller has pushed, or seen pushed, to who has it
+    /// (rule E1). Lock-free: tried again only when another took the role.
+    #[inline(always)]
+    fn ask(&self) -> Option<Role<'_>> {
+        // Ordering: Relaxed; the CAS or the fence decides.
+        let role = || self.role.load(Relaxed);
+        let mut seen = role();
+        while seen == HELD || !self.take(seen) {
+            // Ordering: SeqCst, see `SUBMIT_ASKED`.
+            edges::SUBMIT_ASKED.fence();
+            seen = role();
+            if seen == HELD {
+                return None;
+            }
+        }
+        match seen {
+            FREE => self.give_way(Role(self)),
+            _ => Some(Role(self)),
+        }
+    }
+
+    /// From free, or offered.
+    #[inline(always)]
+    fn take(&self, from: u32) -> bool {
+        // Ordering: Acquire, see `ROLE_TAKEN`. Relaxed on failure: somebody else has it.
+        let taken = edges::ROLE_TAKEN.order();
+        let before = self.role.compare_exchange(from, HELD, taken, Relaxed);
+        before.is_ok()
+    }
+
+    /// Whether a new holder goes on, or another has taken its place.
+    ///
+    /// Two threads inside io_uring_enter make the kernel slower than one after the other, and
+    /// so does another CPU than before. So while who had the role is in its last pass, and
+    /// for a moment after, whoever submits may have it. For a moment only: the other may not
+    /// be running, or have nothing more to do.
+    #[inline(always)]
+    fn give_way<'s>(&self, role: Role<'s>) -> Option<Role<'s>> {
+        match self.is_late.get() {
+            false => Some(role),
+            true => self.offer(role),
+        }
+    }
+
+    #[cold]
+    fn offer<'s>(&self, role: Role<'s>) -> Option<Role<'s>> {
+        // Ordering: Release, see `ROLE_FREED`: who takes it has the caller's stamps as well.
+        self.role.store(OFFERED, edges::ROLE_FREED.order());
+        let mut late = if cfg!(ringway_loom) { 0 } else { GIVE_WAY };
+        let mut after = if cfg!(ringway_loom) { 1 } else { COME_BACK };
+        // Ordering: Relaxed; the end of the offer decides.
+        while after > 0 && self.role.load(Relaxed) == OFFERED {
+            match late > 0 && self.is_late.get() {
+                true => late -= 1,
+                false => after -= 1,
+            }
+            spin_loop();
+        }
+        if !edges::broken("OFFER_LEFT") && self.take(OFFERED) {
+            reached("offer withdrawn");
+            return Some(role);
+        }
+        reached("offer taken");
+        std::mem::forget(role);
+        None
+    }
+
+    #[inline(always)]
+    fn free(&self) {
+        // Ordering: Release, see `ROLE_FREED`.
+        self.role.store(FREE, edges::ROLE_FREED.order());
+    }
+
+    fn owe(&self) {
+        // Ordering: Release, see `SUBMIT_OWED`.
+        self.is_owed.store(true, edges::SUBMIT_OWED.order());
+    }
+
+    /// Takes the debt over, for a pass: if that is refused as well, it owes anew.
+    #[inline(always)]
+    fn pay(&self) {
+        if self.owes() {
+            // Ordering: Acquire, see `DEBT_SEEN`. A swap: of several that were refused it has
+            // seen the last.
+            self.is_owed.swap(false, edges::DEBT_SEEN.order());
+        }
+    }
+
+    /// Whether an earlier submit had to leave something behind.
+    #[inline(always)]
+    pub(crate) fn owes(&self) -> bool {
+        // Ordering: Relaxed; the pass that takes it over acquires what was refused, and between
+        // who sees it and who gives the role up there are the fences of `SUBMIT_ASKED`.
+        self.is_owed.load(Relaxed)
+    }
 }
 
-/// Whose a pass is.
-#[derive(Clone, Copy)]
-pub(crate) enum Turn {
-    /// The holder's.
-    Held,
-    /// Of one that has just given the role away.
-    Given,
-    /// As `Given`, and it makes no other.
-    Last,
-    /// Of the one thread of a local ring, which models do not have.
-    #[cfg_attr(ringway_loom, allow(dead_code))]
-    Own,
+/// The submitter's role. Lost to an error or a panic (a simulated kernel runs the user's
+/// code), it leaves a debt behind, so that others go on.
+struct Role<'s>(&'s Submitter);
+
+impl Role<'_> {
+    /// Gives it up. What was left to its holder is seen by whoever has done so.
+    #[inline(always)]
+    fn give_up(self) {
+        self.0.free();
+        // Ordering: SeqCst, see `SUBMIT_LEFT`.
+        edges::SUBMIT_LEFT.fence();
+        std::mem::forget(self);
+    }
+
+    #[inline(always)]
+    fn walked(&self) -> u64 {
+        // SAFETY: the role is ours.
+        self.0.held.walked.with_mut(|walked| unsafe { *walked })
+    }
+
+    #[inline(always)]
+    fn set_walked(&self, to: u64) {
+        // SAFETY: the role is ours.
+        self.0
+            .held
+            .walked
+            .with_mut(|walked| unsafe { *walked = to });
+    }
+}
+
+impl Drop for Role<'_> {
+    fn drop(&mut self) {
+        self.0.owe();
+        self.0.free();
+    }
 }
 
 /// Why entering the kernel failed. The result of an operation is never here: it
@@ -139,18 +281,6 @@ impl From<EnterError> for std::io::Error {
     }
 }
 
-/// The holder's role. Lost in a panic (a simulated kernel runs the user's code), it
-/// leaves the debt behind, so that others go on.
-struct Role<'s>(&'s AtomicU64);
-
-impl Drop for Role<'_> {
-    fn drop(&mut self) {
-        // Ordering: Release, see `SUBMIT_OWED`. The requests that came meanwhile are
-        // owed as well.
-        self.0.swap(OWED, edges::SUBMIT_OWED.order());
-    }
-}
-
 impl Core {
     /// As [`Core::submit_by`], by the ring's own name.
     #[inline(always)]
@@ -168,155 +298,142 @@ impl Core {
     #[inline(always)]
     fn submit_then(&self, by: By, mut then: impl FnMut()) -> Result<(), EnterError> {
         self.check_poison()?;
-        let requests = &self.submitter.requests;
-        // Ordering: AcqRel, see `SUBMIT_REQUEST`.
-        let before = requests.fetch_add(1, edges::SUBMIT_REQUEST.order());
-        let is_holder = match before & !OWED {
-            0 => true,
-            busy => busy & OFFERED != 0 && self.take_offer(),
-        };
-        if !(is_holder && self.give_way()) {
+        let Some(role) = self.submitter.ask() else {
             return Ok(());
+        };
+        if self.max_passes <= PASSES_LEFT {
+            return self.serve(by, role, self.max_passes, then);
         }
-        let mut seen = (before + 1) & !OFFERED;
-        let role = Role(requests);
-        let mut passes = self.max_passes;
-        while passes > PASSES_LEFT {
-            passes -= 1;
-            match self.pass(by, Turn::Held) {
-                Ok(published) => {
-                    then();
-                    if published.is_cut {
-                        reached("cut");
-                        continue;
-                    }
-                }
-                Err(EnterError::Interrupted) => continue,
-                Err(error) => return Err(error),
+        match self.pass(by, &role, Read::Here) {
+            Ok(()) => then(),
+            Err(EnterError::Interrupted) => {
+                return self.serve(by, role, self.max_passes - 1, then);
             }
-            if edges::broken("LEAVE_BLINDLY") {
-                requests.store(0, Relaxed);
-                std::mem::forget(role);
-                return Ok(());
-            }
-            // Ordering: Relaxed: what was asked for is done, there is nothing to pass on.
-            // Acquire on failure, see `SUBMIT_AGAIN`.
-            let leave = requests.compare_exchange(seen, 0, Relaxed, edges::SUBMIT_AGAIN.order());
-            match leave {
-                Ok(_) => {
-                    std::mem::forget(role);
-                    return Ok(());
-                }
-                Err(now) => {
-                    reached("asked again");
-                    seen = now;
-                }
-            }
+            Err(error) => return Err(self.fail(role, error)),
         }
-        std::mem::forget(role);
-        self.pass_and_leave(by, passes, then)
+        if self.sq.is_ready(role.walked()) {
+            return self.serve(by, role, self.max_passes - 1, then);
+        }
+        match self.leave(role) {
+            Some(again) => self.serve(by, again, self.max_passes - 1, then),
+            None => Ok(()),
+        }
     }
 
-    /// The last pass of a submit, or the last two: the role goes before. Requests until then
-    /// are served by it, later ones find a free role (rule E2).
-    #[cold]
-    fn pass_and_leave(
-        &self,
+    /// Gives the role up, unless there is more to do that nobody else has seen to.
+    #[inline(always)]
+    fn leave<'s>(&'s self, role: Role<'s>) -> Option<Role<'s>> {
+        let walked = role.walked();
+        role.give_up();
+        self.ask_for_more(walked)
+    }
+
+    /// The role, if there is more to do, and nobody has it.
+    #[inline(always)]
+    fn ask_for_more(&self, tail: u64) -> Option<Role<'_>> {
+        let is_more = self.sq.is_more(tail) && !edges::broken("LEAVE_BLINDLY");
+        let is_owed = self.submitter.owes() && !edges::broken("DEBT_UNSEEN");
+        if !(is_more || is_owed) {
+            return None;
+        }
+        let again = self.submitter.ask();
+        if again.is_none() {
+            reached("rest left to another");
+        }
+        again
+    }
+
+    /// Goes on as the holder, while there is something to do and passes are left.
+    #[inline(never)]
+    fn serve<'s>(
+        &'s self,
         by: By,
+        mut role: Role<'s>,
         mut passes: u32,
         mut then: impl FnMut(),
     ) -> Result<(), EnterError> {
-        let requests = &self.submitter.requests;
+        while passes > PASSES_LEFT {
+            passes -= 1;
+            reached("asked again");
+            match self.pass(by, &role, Read::Elsewhere) {
+                Ok(()) => then(),
+                Err(EnterError::Interrupted) => continue,
+                Err(error) => return Err(self.fail(role, error)),
+            }
+            if self.sq.is_ready(role.walked()) {
+                continue;
+            }
+            match self.leave(role) {
+                Some(again) => role = again,
+                None => return Ok(()),
+            }
+        }
+        // The role goes before the last pass, or the last two: what was left to it until then
+        // is served by them, who comes later finds it free (rule E2).
         loop {
             passes -= 1;
             reached("last pass");
-            // Ordering: Acquire, see `SUBMIT_LAST`.
-            requests.swap(0, edges::SUBMIT_LAST.order());
-            let turn = if passes == 0 { Turn::Last } else { Turn::Given };
-            let is_cut = match self.late_pass(by, turn) {
-                Ok(published) => published.is_cut,
-                Err(EnterError::Interrupted) if passes > 0 => true,
+            let walked = role.walked();
+            role.give_up();
+            let (tail, passed) = self.late_pass(by, walked, passes == 0);
+            let again = match passed {
+                Ok(()) => {
+                    then();
+                    if passes == 0 {
+                        return Ok(());
+                    }
+                    self.ask_for_more(tail)
+                }
+                Err(EnterError::Interrupted) if passes > 0 => self.submitter.ask(),
                 Err(error) => {
                     if !edges::broken("LAST_PASS_FORGETS") {
-                        // Ordering: Release, see `SUBMIT_OWED`. Not a swap: there may be a
-                        // holder.
-                        requests.fetch_or(OWED, edges::SUBMIT_OWED.order());
+                        self.submitter.owe();
                     }
+                    self.sq.is_more(tail);
                     return Err(error);
                 }
             };
-            // The rest is for who has the role now, or for nobody else.
-            // Ordering: AcqRel, see `SUBMIT_REQUEST`.
-            let rest = || requests.fetch_add(1, edges::SUBMIT_REQUEST.order()) & !OWED == 0;
-            let role = (is_cut && rest()).then(|| Role(requests));
-            then();
-            let Some(role) = role else {
-                reached(if is_cut {
-                    "rest left to another"
-                } else {
-                    "all published"
-                });
-                return Ok(());
-            };
-            std::mem::forget(role);
+            match again {
+                Some(again) => role = again,
+                None => return Ok(()),
+            }
             reached("cut at the end");
         }
     }
 
-    fn late_pass(&self, by: By, turn: Turn) -> Result<Published, EnterError> {
-        let is_late = &self.submitter.is_late;
-        // Ordering: Relaxed; a hint, also when it comes late.
-        is_late.store(true, Relaxed);
-        let passed = self.pass(by, turn);
-        // Ordering: Relaxed; as above.
-        is_late.store(false, Relaxed);
-        passed
+    /// What the holder leaves when the kernel refuses: a debt, and gaps to who fills them.
+    #[cold]
+    fn fail(&self, role: Role<'_>, error: EnterError) -> EnterError {
+        let walked = role.walked();
+        drop(role);
+        // Ordering: SeqCst, see `SUBMIT_LEFT`.
+        edges::SUBMIT_LEFT.fence();
+        self.sq.is_more(walked);
+        error
     }
 
-    /// Whether a new holder goes on, or another has taken its place.
-    ///
-    /// Two threads inside io_uring_enter make the kernel slower than one after the other, and
-    /// so does another CPU than before. So while who had the role is in its last pass, and
-    /// for a moment after, whoever submits may have it. For a moment only: the other may not
-    /// be running, or have nothing more to do.
+    /// Publishes, up to half the ring, and enters the kernel if that is needed for it to see.
     #[inline(always)]
-    fn give_way(&self) -> bool {
-        // Ordering: Relaxed; a hint.
-        !self.submitter.is_late.load(Relaxed) || self.offer()
+    fn pass(&self, by: By, role: &Role<'_>, read: Read) -> Result<(), EnterError> {
+        self.submitter.pay();
+        let tail = self.sq.publish(role.walked(), self.sq.half(), read);
+        role.set_walked(tail);
+        self.enter_published(by, tail as u32, Submitter::count_in_turn)
     }
 
-    #[cold]
-    fn offer(&self) -> bool {
-        let Submitter {
-            requests, is_late, ..
-        } = &*self.submitter;
-        // Ordering: Relaxed; what was asked for stays in the requests, for who takes them.
-        requests.fetch_or(OFFERED, Relaxed);
-        let mut late = if cfg!(ringway_loom) { 0 } else { GIVE_WAY };
-        let mut after = if cfg!(ringway_loom) { 1 } else { COME_BACK };
-        while after > 0 {
-            // Ordering: Relaxed; the end of the offer decides.
-            if requests.load(Relaxed) & OFFERED == 0 {
-                reached("offer taken");
-                return false;
-            }
-            // Ordering: Relaxed; a hint.
-            match late > 0 && is_late.load(Relaxed) {
-                true => late -= 1,
-                false => after -= 1,
-            }
-            spin_loop();
-        }
-        reached("offer withdrawn");
-        !edges::broken("OFFER_LEFT") && self.take_offer()
-    }
-
-    /// Ends an offer, by who made it or by another: whoever does has the role.
-    #[cold]
-    fn take_offer(&self) -> bool {
-        // Ordering: Relaxed; the caller's own request has acquired what was asked for before
-        // it, and what came since lets it not leave, see `SUBMIT_AGAIN`.
-        self.submitter.requests.fetch_and(!OFFERED, Relaxed) & OFFERED != 0
+    /// As `pass`, by who has just given the role away; the last of everything. Also says where
+    /// the tail is.
+    fn late_pass(&self, by: By, walked: u64, is_last: bool) -> (u64, Result<(), EnterError>) {
+        self.submitter.is_late.set(true);
+        self.submitter.pay();
+        let tail = match is_last {
+            true => self.sq.publish_all(),
+            false => self.sq.publish(walked, self.sq.half(), Read::Elsewhere),
+        };
+        let count = |submitter: &Submitter| submitter.late_enters.add(1);
+        let passed = self.enter_published(by, tail as u32, count);
+        self.submitter.is_late.set(false);
+        (tail, passed)
     }
 
     /// Submits; the holder also reaps, after each pass.
@@ -342,16 +459,9 @@ impl Core {
         })
     }
 
-    /// Whether an earlier submit had to leave something behind.
-    #[inline(always)]
-    pub(crate) fn owes(&self) -> bool {
-        // Ordering: Relaxed; the submit acquires what is behind it.
-        self.submitter.requests.load(Relaxed) & OWED != 0
-    }
-
     /// Submits what an earlier submit had to leave behind, if any.
     pub(crate) fn submit_owed(&self, by: By) -> Result<(), EnterError> {
-        match self.owes() {
+        match self.submitter.owes() {
             false => Ok(()),
             true => self.submit_by(by),
         }
@@ -374,34 +484,21 @@ impl Core {
         }
     }
 
-    /// Publishes, and enters the kernel if that is needed for it to see.
-    #[inline(always)]
-    pub(crate) fn pass(&self, by: By, turn: Turn) -> Result<Published, EnterError> {
-        let published = self.sq.publish(match turn {
-            Turn::Held | Turn::Given => Some(self.sq.half()),
-            Turn::Last | Turn::Own => None,
-        });
-        self.enter_published(by, turn, published)
-    }
-
+    /// Enters the kernel if that is needed for it to see what is published up to `tail`.
     #[inline(always)]
     pub(super) fn enter_published(
         &self,
         by: By,
-        turn: Turn,
-        published: Published,
-    ) -> Result<Published, EnterError> {
+        tail: u32,
+        count: impl FnOnce(&Submitter),
+    ) -> Result<(), EnterError> {
         if self.is_sqpoll {
-            return self.wake_sq_thread(by).map(|()| published);
+            return self.wake_sq_thread(by);
         }
-        let tail = published.tail;
         if self.sq.view.head_hint() == tail {
-            return Ok(published);
+            return Ok(());
         }
-        match turn {
-            Turn::Held | Turn::Own => self.submitter.enters.add_in_turn(1),
-            Turn::Given | Turn::Last => self.submitter.late_enters.add(1),
-        }
+        count(&self.submitter);
         let all = Enter { by, ..self.all() };
         if let Err(errno) = self.kernel.enter(all) {
             return Err(self.enter_failed(errno));
@@ -410,7 +507,7 @@ impl Core {
         // when some before them could.
         match tail.wrapping_sub(self.sq.view.head_hint()) as i32 {
             left if left > 0 && !edges::broken("LEFT_IS_DONE") => Err(EnterError::Busy),
-            _ => Ok(published),
+            _ => Ok(()),
         }
     }
 

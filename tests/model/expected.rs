@@ -195,7 +195,7 @@ impl Expected {
         result
     }
 
-    /// True if it published no more than half the ring, and there was more.
+    /// True if it published no more than half the ring, and more lies ready behind that.
     fn pass(&mut self, is_last: bool) -> Result<bool, EnterError> {
         let most = match (is_last, self.sq_entries) {
             (true, _) => u64::MAX,
@@ -212,7 +212,8 @@ impl Expected {
             self.published.extend(ops);
             self.units.pop_front();
         }
-        let is_cut = moved >= most && !self.units.is_empty();
+        let is_next = |unit: &Unit| unit.ops.is_some();
+        let is_cut = moved >= most && self.units.front().is_some_and(is_next);
         if !is_cut && self.units.iter().any(|unit| unit.ops.is_some()) {
             self.units[0].is_wanted = true;
         }

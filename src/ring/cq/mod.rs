@@ -69,6 +69,7 @@ impl CqQueue {
         if R::IS_LOCAL {
             return self.pop_local();
         }
+        debug_assert!(!R::IS_LOCAL);
         loop {
             let (head, filled) = self.filled();
             if filled == 0 {
@@ -92,6 +93,7 @@ impl CqQueue {
         if R::IS_LOCAL {
             return self.pop_batch_local(out);
         }
+        debug_assert!(!R::IS_LOCAL);
         loop {
             let (head, filled) = self.filled();
             let count = out.len().min(filled as usize);

@@ -2,7 +2,7 @@
 //! pushed as they were popped. Rules L1 and L2 of
 //! [`crate::ring`].
 
-use super::{Claim, Published, SqQueue};
+use super::{Claim, SqQueue};
 use crate::ring::index::{Found, Stamp};
 use crate::setup::Order;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -93,15 +93,12 @@ impl SqQueue {
 
     /// As [`SqQueue::publish`]. There is nothing to walk over.
     #[inline(always)]
-    pub(in crate::ring) fn publish_local(&self) -> Published {
+    pub(in crate::ring) fn publish_local(&self) -> u64 {
         let ready = self.tickets.load(Relaxed);
         if self.local.early.load(Relaxed) > 0 {
             self.local.is_gap_wanted.store(true, Relaxed);
         }
         self.view.set_tail(ready as u32);
-        Published {
-            tail: ready as u32,
-            is_cut: false,
-        }
+        ready
     }
 }

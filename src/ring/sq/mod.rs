@@ -3,6 +3,7 @@
 
 #[cfg(not(ringway_loom))]
 mod local;
+mod walk;
 
 use super::Owner;
 use super::edges;
@@ -16,6 +17,8 @@ use crate::sync::{ReadMarks, UnsafeCell, reached};
 use crossbeam_utils::CachePadded;
 use std::mem::MaybeUninit;
 
+pub(crate) use walk::Walk;
+
 /// Batches up to this size are claimed without allocating.
 const STACK_BATCH: usize = 128;
 
@@ -25,12 +28,10 @@ const SMALL: u32 = 16;
 /// How far ahead of a push its lines are fetched: by then they are there.
 const AHEAD: u64 = 4;
 
-/// The same for the stamps that a publisher walks over.
-const WALK_AHEAD: u64 = 12;
-
-/// Words from one stamp to the next where threads share them: a line. Who publishes reads one
-/// while who pushes writes the next.
-const SPREAD: usize = if cfg!(ringway_loom) { 1 } else { 8 };
+/// Words from one stamp to the next. Who publishes reads stamps while others push: with all in
+/// a few lines they take these from each other, with each in its own a walk over single pushes
+/// waits for every one.
+const SPREAD: usize = if cfg!(ringway_loom) { 1 } else { 2 };
 
 pub(crate) struct SqQueue {
     pub(crate) view: SqView,
@@ -66,12 +67,13 @@ struct Claims {
 // is atomic.
 unsafe impl Sync for SqQueue {}
 
-/// What a thread that published leaves behind.
+/// From where the kernel will read the last batch that is published; those before it, most
+/// likely, from the caches of other threads.
 #[derive(Clone, Copy)]
-pub(crate) struct Published {
-    pub(crate) tail: u32,
-    /// There is more that may be ready.
-    pub(crate) is_cut: bool,
+pub(crate) enum Read {
+    /// The cache of the thread that publishes, which has just pushed it.
+    Here,
+    Elsewhere,
 }
 
 fn stamps(words: usize, start: u64) -> Box<[AtomicU64]> {
@@ -354,6 +356,7 @@ impl SqQueue {
         if R::IS_LOCAL {
             return self.push_local(claim);
         }
+        debug_assert!(!R::IS_LOCAL);
         match self.order {
             Order::Claim => self.stamp(claim.position, claim.len),
             Order::Any => {
@@ -409,9 +412,9 @@ impl SqQueue {
 
     /// Tickets given out so far.
     #[inline(always)]
-    fn end(&self) -> u64 {
-        // Ordering: Relaxed; the tickets that a submitter must see reached it through
-        // `SUBMIT_REQUEST`, later ones ask for themselves.
+    pub(crate) fn end(&self) -> u64 {
+        // Ordering: Relaxed; the tickets that a submitter must see reached it by the fences of
+        // `SUBMIT_ASKED` and `SUBMIT_LEFT`, later ones ask for themselves.
         match self.order {
             Order::Any => self.tickets.load(Relaxed),
             Order::Claim => self.claims.next.load(Relaxed),
@@ -424,96 +427,140 @@ impl SqQueue {
         self.half
     }
 
-    /// Moves the kernel's tail over every batch that is ready, or until it has moved by
-    /// `most`, and says where it is.
+    /// Moves the kernel's tail over the batches that are ready, until one is not, or it has
+    /// moved by `most`, and says where it is. `near` was not far from there.
     ///
     /// Any number of threads may publish at once; each moves the tail forward from
     /// where it found it (rule S7). Lock-free: a step is repeated only because another
-    /// thread published or pushed.
+    /// thread published.
     #[inline(always)]
-    pub(crate) fn publish(&self, most: Option<i64>) -> Published {
+    pub(crate) fn publish(&self, near: u64, most: i64, read: Read) -> u64 {
         #[cfg(not(ringway_loom))]
         if self.local.is_so {
             return self.publish_local();
         }
-        'walk: loop {
-            let end = self.end();
-            let from = index::extend(self.view.tail(), end);
-            let mut to = from;
-            let is_full = |to| most.is_some_and(|most| index::ahead(from, to) >= most);
-            while index::ahead(to, end) > 0 && !is_full(to) {
-                let stamp = self.stamp_of(to);
-                // Ordering: Acquire, see `SQ_STAMP_SEEN`: the batch is ours to pass on.
-                let seen = Stamp(stamp.load(edges::SQ_STAMP_SEEN.order()));
-                match seen.look(to) {
-                    Found::Ready(len) => {
-                        self.fetch(to, len);
-                        to = to.wrapping_add(u64::from(len));
-                    }
-                    // Somebody published this ticket, and saw the kernel take it.
-                    Found::Newer => {
-                        reached("stale tail");
-                        if edges::broken("STALE_TAIL_STOPS") {
-                            break;
-                        }
-                        continue 'walk;
-                    }
-                    Found::Older if self.is_marked(seen, to, end) => break,
-                    // Ordering: Release, see `SQ_GAP`: the batches behind the gap go to
-                    // whoever fills it. Relaxed on failure: it was filled, look again.
-                    Found::Older => {
-                        let wanted = Stamp::wanted(to).0;
-                        let mark = self.gaps.begin();
-                        match stamp.compare_exchange(seen.0, wanted, edges::SQ_GAP.order(), Relaxed)
-                        {
-                            Ok(_) => {
-                                reached("gap marked");
-                                self.gaps.commit(self.view.cell(to), &mark);
-                                break;
-                            }
-                            Err(_) => reached("gap closed"),
-                        }
-                    }
-                }
-            }
-            let published = Published {
-                tail: to as u32,
-                is_cut: is_full(to) && index::ahead(to, end) > 0 && !edges::broken("CUT_IS_ALL"),
+        let mut near = near;
+        loop {
+            let from = index::extend(self.view.tail(), near);
+            let Some(to) = self.walk_ready(from, most, read) else {
+                reached("stale tail");
+                near = self.end();
+                continue;
             };
-            if from == to {
-                return published;
-            }
-            if self.view.publish(from as u32, to as u32).is_ok() {
-                return published;
+            if from == to || self.view.publish(from as u32, to as u32).is_ok() {
+                return to;
             }
             reached("tail moved by another");
         }
     }
 
-    /// Has the lines of a batch brought here that the kernel is about to read, all in the
-    /// time of one, and a later stamp's.
+    /// Where what is ready ends; `None` if somebody has published what is there already, and
+    /// saw the kernel take it.
+    #[inline(always)]
+    fn walk_ready(&self, from: u64, most: i64, read: Read) -> Option<u64> {
+        let (mut to, mut last) = (from, from);
+        while index::ahead(from, to) < most {
+            match self.stamp_seen(to).look(to) {
+                Found::Ready(len) => {
+                    if to != last {
+                        self.fetch(last, to);
+                        last = to;
+                    }
+                    to = to.wrapping_add(u64::from(len));
+                    hint::will_read(self.stamp_of(to.wrapping_add(u64::from(len))));
+                }
+                Found::Newer if !edges::broken("STALE_TAIL_STOPS") => return None,
+                Found::Newer | Found::Older => break,
+            }
+        }
+        if matches!(read, Read::Elsewhere) || index::ahead(from, to) >= most {
+            self.fetch(last, to);
+        }
+        Some(to)
+    }
+
+    /// As `publish`, of everything that has a ticket now and no gap before it. A gap is left to
+    /// who fills it.
+    pub(crate) fn publish_all(&self) -> u64 {
+        let end = self.end();
+        loop {
+            let to = self.publish(end, i64::MAX, Read::Elsewhere);
+            if index::ahead(to, end) <= 0 || !self.is_more(to) {
+                return to;
+            }
+        }
+    }
+
+    /// Whether the batch at `ticket` is ready.
+    #[inline(always)]
+    pub(crate) fn is_ready(&self, ticket: u64) -> bool {
+        matches!(self.stamp_seen(ticket).look(ticket), Found::Ready(_))
+    }
+
+    /// Whether something lies ready at `from`, where the tail was. What lies behind a gap is
+    /// left to who fills that (rule S6).
+    #[inline(always)]
+    pub(crate) fn is_more(&self, from: u64) -> bool {
+        let mut from = from;
+        loop {
+            let seen = self.stamp_seen(from);
+            let found = seen.look(from);
+            if let Found::Ready(_) = found {
+                return true;
+            }
+            let end = self.end();
+            if let Found::Newer = found {
+                reached("stale tail");
+                from = index::extend(self.view.tail(), end);
+            } else if index::ahead(from, end) <= 0 || self.leave_to_filler(seen, from, end) {
+                return false;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn stamp_seen(&self, ticket: u64) -> Stamp {
+        // Ordering: Acquire, see `SQ_STAMP_SEEN`: the batch is the publisher's to pass on.
+        Stamp(self.stamp_of(ticket).load(edges::SQ_STAMP_SEEN.order()))
+    }
+
+    /// Has the lines brought here that the kernel is about to read, all in the time of one.
     #[inline(never)]
-    fn fetch(&self, from: u64, len: u32) {
-        let len = u64::from(len);
-        hint::will_read(self.stamp_of(from.wrapping_add(WALK_AHEAD * len)));
+    fn fetch(&self, from: u64, to: u64) {
+        let len = to.wrapping_sub(from);
         (0..len).for_each(|i| hint::will_read(self.sqe(from.wrapping_add(i))));
     }
 
-    /// Whether an unready ticket needs no mark: it has one, or nothing behind it is
-    /// ready that a submit could have been asked for.
+    /// Marks a gap, unless it is marked, or nothing behind it is ready that a submit could
+    /// have been asked for. False if it was filled meanwhile.
     #[cold]
-    fn is_marked(&self, seen: Stamp, gap: u64, end: u64) -> bool {
+    fn leave_to_filler(&self, seen: Stamp, gap: u64, end: u64) -> bool {
         let behind = 1..index::ahead(gap, end) as u64;
         let is_ready = |i| {
             let ticket = gap.wrapping_add(i);
             // Ordering: Relaxed; only whether it is there counts, `SQ_GAP` passes it on
-            // and `SUBMIT_REQUEST` has made visible what was asked for.
+            // and the fences have made visible what was asked for.
             let stamp = Stamp(self.stamp_of(ticket).load(Relaxed));
             matches!(stamp.look(ticket), Found::Ready(_))
         };
-        seen == Stamp::wanted(gap)
-            || !behind.into_iter().any(is_ready)
-            || edges::broken("NO_GAP_MARK")
+        let wanted = Stamp::wanted(gap);
+        if seen == wanted || !behind.into_iter().any(is_ready) || edges::broken("NO_GAP_MARK") {
+            return true;
+        }
+        let mark = self.gaps.begin();
+        // Ordering: Release, see `SQ_GAP`: the batches behind the gap go to whoever fills it.
+        // Relaxed on failure: it was filled, and is looked at again.
+        let marked =
+            self.stamp_of(gap)
+                .compare_exchange(seen.0, wanted.0, edges::SQ_GAP.order(), Relaxed);
+        match marked {
+            Ok(_) => {
+                reached("gap marked");
+                self.gaps.commit(self.view.cell(gap), &mark);
+            }
+            Err(_) => reached("gap closed"),
+        }
+        marked.is_ok()
     }
 
     /// Slots that are neither free nor consumed: claimed, pushed or published. A
@@ -523,46 +570,5 @@ impl SqQueue {
         let next = self.claims.next.load(Relaxed);
         let head = index::extend(self.view.head_hint(), next);
         index::ahead(head, next).clamp(0, i64::from(self.view.entries())) as u32
-    }
-}
-
-/// The slots of a claim, in order.
-pub(crate) struct Walk<'q> {
-    /// Any order: the slot after each.
-    links: Option<&'q [UnsafeCell<u32>]>,
-    mask: u32,
-    next: u32,
-    /// Slots to come.
-    pub(crate) left: u32,
-}
-
-impl Walk<'_> {
-    /// Whether the slots are found by links, not side by side.
-    #[inline(always)]
-    pub(crate) fn are_linked(&self) -> bool {
-        self.links.is_some()
-    }
-
-    /// The slot so far after the next, where they lie side by side.
-    #[inline(always)]
-    pub(crate) fn neighbour(&self, after: u32) -> u32 {
-        self.next.wrapping_add(after) & self.mask
-    }
-}
-
-impl Iterator for Walk<'_> {
-    type Item = u32;
-
-    #[inline(always)]
-    fn next(&mut self) -> Option<u32> {
-        self.left = self.left.checked_sub(1)?;
-        let slot = self.next;
-        self.next = match self.links {
-            None => slot.wrapping_add(1) & self.mask,
-            // SAFETY: the walker owns the claim, and so the links of its slots (rule S1).
-            Some(links) if self.left > 0 => links[slot as usize].with_mut(|link| unsafe { *link }),
-            Some(_) => slot,
-        };
-        Some(slot)
     }
 }
