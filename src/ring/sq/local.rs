@@ -36,7 +36,7 @@ impl SqQueue {
         // Ordering: Relaxed, here and below; of one thread (rule L1).
         let ready = self.tickets.load(Relaxed);
         if claim.position != ready {
-            return self.push_displaced(claim.position, claim.slot, claim.len, claim.is_linked);
+            return self.push_displaced(claim.position, claim.slot, claim.len, claim.linked);
         }
         let next = ready.wrapping_add(u64::from(claim.len));
         self.tickets.store(next, Relaxed);
@@ -46,14 +46,14 @@ impl SqQueue {
     /// Pushes before what was popped earlier, or after it, when others have taken its place. The
     /// claim by its fields: so it need not lie in memory where it is not displaced.
     #[inline(never)]
-    fn push_displaced(&self, position: u64, slot: u32, len: u32, is_linked: bool) -> bool {
+    fn push_displaced(&self, position: u64, slot: u32, len: u32, linked: u32) -> bool {
         match self.order {
             Order::Any => {
                 let claim = Claim {
                     position,
                     slot,
                     len,
-                    is_linked,
+                    linked,
                 };
                 let ready = self.tickets.load(Relaxed);
                 self.set_indices(ready, claim);
