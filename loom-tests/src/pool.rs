@@ -36,7 +36,7 @@ pub const MODELS: &[Model] = &[
         aims: &["SUBMITTER_ASKED", "SUBMITTER_SEEN"],
         bound: Some(3),
         witnesses: &["submitter sleeps", "submitter woken"],
-        floor: 60_000,
+        floor: 35_000,
         ..Model::new("submitter", || submitter(Batching::default()))
     },
     Model {

@@ -15,13 +15,13 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(3),
         witnesses: &["accepted", "closed"],
-        floor: 7_500,
+        floor: 1_200,
         ..Model::new("quiesce_submit", quiesce_submit)
     },
     Model {
         bound: Some(2),
         witnesses: &["quiet", "accepted", "closed"],
-        floor: 19_000,
+        floor: 7_200,
         ..Model::new("shutdown_submit", shutdown_submit)
     },
     Model {
@@ -58,7 +58,7 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(2),
         witnesses: &["submitter sleeps"],
-        floor: 14_000,
+        floor: 3_700,
         ..Model::new("shutdown_of_a_submitter", shutdown_of_a_submitter)
     },
 ];

@@ -7,59 +7,56 @@ use ringway::Order::{self, Any, Claim};
 use ringway::{Cqe, EnterError, Errno};
 use std::time::Duration;
 
+/// What brings one thread's stamps to another that holds the role.
+const HAND_OFF: &[&str] = &[
+    "SUBMIT_ASKED",
+    "SUBMIT_LEFT",
+    "ROLE_TAKEN",
+    "ROLE_FREED",
+    "LEAVE_BLINDLY",
+];
+
 pub const MODELS: &[Model] = &[
     Model {
-        aims: &[
-            "SUBMIT_ASKED",
-            "SUBMIT_LEFT",
-            "ROLE_TAKEN",
-            "ROLE_FREED",
-            "LEAVE_BLINDLY",
-        ],
+        aims: HAND_OFF,
         bound: Some(3),
         witnesses: &["asked again", "one enter for both"],
-        floor: 9_800,
+        floor: 53_000,
         ..Model::new("hand_off_any", || hand_off(Any))
     },
     Model {
-        aims: &[
-            "SUBMIT_ASKED",
-            "SUBMIT_LEFT",
-            "ROLE_TAKEN",
-            "ROLE_FREED",
-            "LEAVE_BLINDLY",
-        ],
+        aims: HAND_OFF,
         bound: Some(3),
         witnesses: &["asked again", "one enter for both"],
-        floor: 3_800,
+        floor: 32_000,
         ..Model::new("hand_off_claim", || hand_off(Claim))
     },
     Model {
         aims: &["SUBMIT_LEFT", "TAIL_STORE"],
         bound: Some(1),
         witnesses: &["last pass", "tail moved by another"],
-        floor: 47_000,
+        floor: 180_000,
         ..Model::new("last_pass_any", || last_pass(Any))
     },
     Model {
         aims: &["SUBMIT_LEFT", "TAIL_STORE"],
         bound: Some(1),
         witnesses: &["last pass", "tail moved by another"],
-        floor: 38_000,
+        floor: 120_000,
         ..Model::new("last_pass_claim", || last_pass(Claim))
     },
     Model {
         aims: &["OFFER_LEFT"],
         bound: Some(2),
         witnesses: &["offer taken", "offer withdrawn"],
-        floor: 120_000,
+        floor: 240_000,
         ..Model::new("role_offered", role_offered)
     },
     Model {
         aims: &["LEAVE_BLINDLY"],
         bound: Some(2),
         witnesses: &["asked again", "an enter for each half"],
-        floor: 5_000,
+        floor: 4_900,
         ..Model::new("cut", || cut(4))
     },
     Model {
@@ -70,103 +67,106 @@ pub const MODELS: &[Model] = &[
             "rest left to another",
             "an enter for each half",
         ],
-        floor: 17_000,
+        floor: 110_000,
         ..Model::new("cut_at_the_end", || cut(2))
     },
     Model {
         bound: Some(3),
         witnesses: &["one reaped for both", "refused"],
-        floor: 9_000,
+        floor: 50_000,
         ..Model::new("submit_and_reap", submit_and_reap)
     },
     Model {
         aims: &["NO_GAP_MARK", "SQ_GAP", "SQ_READY.acq"],
         witnesses: &["gap marked", "gap filled"],
-        floor: 60,
+        floor: 87,
         ..Model::new("gap_claim", gap_claim)
     },
     Model {
         aims: &["NO_GAP_MARK", "SQ_GAP", "SQ_READY.acq"],
         bound: Some(3),
         witnesses: &["gap marked", "gap filled", "gap closed"],
-        floor: 650,
+        floor: 1_400,
         ..Model::new("gap_any", gap_any)
     },
     Model {
         aims: &["NO_GAP_MARK"],
         bound: Some(3),
         witnesses: &["gap marked", "gap filled"],
-        floor: 17,
+        floor: 33,
         ..Model::new("gap_before_a_batch", gap_before_a_batch)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["gap filled", "refused"],
+        floor: 57,
+        ..Model::new("gap_filled_in_vain", gap_filled_in_vain)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["refused", "paid by another"],
+        floor: 190,
+        ..Model::new("refused_any", || refused(Any))
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["refused", "paid by another"],
+        floor: 190,
+        ..Model::new("refused_claim", || refused(Claim))
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["refused", "paid by another"],
+        floor: 4_000,
+        ..Model::new("refused_for_another", || refused_for_another(8))
     },
     Model {
         aims: &["SUBMIT_OWED"],
         bound: Some(3),
-        witnesses: &["gap filled", "refused"],
-        floor: 17,
-        ..Model::new("gap_filled_in_vain", gap_filled_in_vain)
-    },
-    Model {
-        aims: &["DEBT_SEEN"],
-        bound: Some(3),
         witnesses: &["refused", "paid by another"],
-        floor: 65,
-        ..Model::new("refused_any", || refused(Any))
-    },
-    Model {
-        aims: &["DEBT_SEEN"],
-        bound: Some(3),
-        witnesses: &["refused", "paid by another"],
-        floor: 65,
-        ..Model::new("refused_claim", || refused(Claim))
-    },
-    Model {
-        aims: &["SUBMIT_OWED", "DEBT_SEEN", "DEBT_UNSEEN"],
-        bound: Some(3),
-        witnesses: &["refused", "paid by another"],
-        floor: 1_300,
-        ..Model::new("refused_for_another", refused_for_another)
+        floor: 100,
+        ..Model::new("refused_late_for_another", || refused_for_another(1))
     },
     Model {
         aims: &["LAST_PASS_FORGETS"],
         bound: Some(3),
         witnesses: &["refused", "last pass"],
-        floor: 15_000,
+        floor: 200_000,
         ..Model::new("refused_in_the_last_pass", refused_in_the_last_pass)
     },
     Model {
         aims: &["LEFT_IS_DONE"],
         bound: Some(3),
         witnesses: &["left behind"],
-        floor: 6_800,
+        floor: 59_000,
         ..Model::new("short_submit", short_submit)
     },
     Model {
         aims: &["COUNTED_SUBMIT"],
         bound: Some(2),
         witnesses: &["kernel was faster"],
-        floor: 5_300,
+        floor: 24_000,
         ..Model::new("chain_published_between", chain_published_between)
     },
     Model {
         aims: &["STALE_TAIL_STOPS"],
         bound: Some(3),
         witnesses: &["stale tail"],
-        floor: 2_900,
+        floor: 27_000,
         ..Model::new("lapped", lapped)
     },
     Model {
         aims: &["SQPOLL_FENCE"],
         bound: Some(3),
         witnesses: &["woken", "was awake"],
-        floor: 1_600,
+        floor: 1_800,
         ..Model::new("sqpoll_sleep_any", || sqpoll_sleep(Any))
     },
     Model {
         aims: &["SQPOLL_FENCE"],
         bound: Some(3),
         witnesses: &["woken", "was awake"],
-        floor: 1_600,
+        floor: 1_800,
         ..Model::new("sqpoll_sleep_claim", || sqpoll_sleep(Claim))
     },
 ];
@@ -377,9 +377,10 @@ fn refused(order: Order) {
 
 /// As before, with a submit that was refused for the push of a third thread: whoever
 /// takes the debt over must see what was published, though it has pushed nothing.
-fn refused_for_another() {
-    let simulation =
-        simulated(2, Any).faults(|call| (call == 0).then(|| Errno::from_raw(libc::EAGAIN)));
+fn refused_for_another(max_passes: u32) {
+    let simulation = simulated(2, Any)
+        .max_passes(max_passes)
+        .faults(|call| (call == 0).then(|| Errno::from_raw(libc::EAGAIN)));
     let (ring, _, log) = recorded(simulation);
     let (worker, submitter, cq, seen) = (ring.sq(), ring.sq(), ring.cq(), log.clone());
     let other = loom::thread::spawn(move || assert!(push(&worker, 1)));

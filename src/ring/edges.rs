@@ -90,12 +90,9 @@ pub(crate) const SUBMIT_ASKED: Edge = Edge::new("SUBMIT_ASKED", SeqCst);
 /// [`SUBMIT_ASKED`].
 pub(crate) const SUBMIT_LEFT: Edge = Edge::new("SUBMIT_LEFT", SeqCst);
 
-/// Noting that the kernel refused what is published. Partner: [`DEBT_SEEN`] of whoever tries
-/// next, who sees the tail that was refused.
+/// Noting that the kernel refused what is published. Partner: the fences [`SUBMIT_ASKED`]
+/// and [`SUBMIT_LEFT`] of whoever tries next, who sees the tail that was refused.
 pub(crate) const SUBMIT_OWED: Edge = Edge::new("SUBMIT_OWED", Release);
-
-/// Swap that takes that note back, before a pass. Partner: [`SUBMIT_OWED`].
-pub(crate) const DEBT_SEEN: Edge = Edge::new("DEBT_SEEN", Acquire);
 
 /// Full fence between the tail and NEED_WAKEUP (SQPOLL). Partner:
 /// `smp_mb__after_atomic` in `io_sq_thread`.
@@ -148,7 +145,6 @@ pub(crate) mod weaken {
         &SUBMIT_ASKED,
         &SUBMIT_LEFT,
         &SUBMIT_OWED,
-        &DEBT_SEEN,
         &SQPOLL_FENCE,
         &SEAT_FREED,
         &SEAT_TAKEN,
@@ -200,10 +196,6 @@ pub(crate) mod weaken {
         ),
         ("WAKE_KEPT", "wake for a job passed on by a reaper -> kept"),
         ("OFFER_LEFT", "offer that nobody takes withdrawn -> left"),
-        (
-            "DEBT_UNSEEN",
-            "holder that has left looks for debts -> does not",
-        ),
         ("NO_GAP_MARK", "gap marked as wanted -> left"),
         ("NO_BATON", "leader wakes a follower -> leaves"),
         (

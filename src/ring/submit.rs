@@ -164,9 +164,10 @@ impl Submitter {
     #[inline(always)]
     fn pay(&self) {
         if self.owes() {
-            // Ordering: Acquire, see `DEBT_SEEN`. A swap: of several that were refused it has
-            // seen the last.
-            self.is_owed.swap(false, edges::DEBT_SEEN.order());
+            // Ordering: Relaxed. What was refused in a last pass reaches this one by a fence
+            // after the look, or by the role: who comes to a last pass without that fence has
+            // seen something ready before it gave the role up.
+            self.is_owed.swap(false, Relaxed);
         }
     }
 
@@ -332,7 +333,7 @@ impl Core {
     #[inline(always)]
     fn ask_for_more(&self, tail: u64) -> Option<Role<'_>> {
         let is_more = self.sq.is_more(tail) && !edges::broken("LEAVE_BLINDLY");
-        let is_owed = self.submitter.owes() && !edges::broken("DEBT_UNSEEN");
+        let is_owed = self.submitter.owes();
         if !(is_more || is_owed) {
             return None;
         }
