@@ -149,7 +149,6 @@ pub const MODELS: &[Model] = &[
         ..Model::new("chain_published_between", chain_published_between)
     },
     Model {
-        aims: &["STALE_TAIL_STOPS"],
         bound: Some(3),
         witnesses: &["stale tail"],
         floor: 27_000,

@@ -166,10 +166,6 @@ pub(crate) mod weaken {
             "to_submit: the whole ring -> as much as was seen",
         ),
         (
-            "STALE_TAIL_STOPS",
-            "stale tail walked again -> taken for the end",
-        ),
-        (
             "LAST_PASS_FORGETS",
             "refused last pass leaves a debt -> nothing",
         ),

@@ -470,8 +470,8 @@ impl SqQueue {
                     to = to.wrapping_add(u64::from(len));
                     hint::will_read(self.stamp_of(to.wrapping_add(u64::from(len))));
                 }
-                Found::Newer if !edges::broken("STALE_TAIL_STOPS") => return None,
-                Found::Newer | Found::Older => break,
+                Found::Newer => return None,
+                Found::Older => break,
             }
         }
         if matches!(read, Read::Elsewhere) || index::ahead(from, to) >= most {
