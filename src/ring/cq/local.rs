@@ -27,11 +27,10 @@ impl CqQueue {
 
     #[inline(always)]
     pub(super) fn pop_batch_local(&self, out: &mut [Cqe]) -> usize {
-        let mut run = self.run();
-        let count = out.len().min(run.tail.wrapping_sub(run.head) as usize);
-        self.view.read_all(run.head, &mut out[..count]);
-        run.head = run.head.wrapping_add(count as u32);
-        self.give_back(&run);
+        let (head, filled) = self.filled();
+        let count = out.len().min(filled as usize);
+        self.view.read_all(head, &mut out[..count]);
+        self.view.set_head(head.wrapping_add(count as u32));
         count
     }
 
