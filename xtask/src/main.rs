@@ -34,7 +34,8 @@ cargo xtask COMMAND
   weaken [FILTER]         each edge one step weaker: some model must fail
        [--jobs N]         edges at a time (default: one per CPU)
        [--limit SECONDS]  time limit of one model (default: 300)
-       [--skip-control]   do not first check that the models pass as they are
+       [--quick]          do not first check that the models pass as they are, nor that no model kills a
+                          listed survivor: only those that are aimed at it
   stress [--runs N]       the shared ring on the real kernel, N runs (default: 1000) over all kinds of ring, debug and release
   stress --wrap           the real ring past 2^32 entries
   fuzz [TARGET]           every fuzz target, or TARGET; needs nightly and cargo-fuzz
