@@ -109,7 +109,7 @@ impl RegisteredRing {
     ///
     /// See there.
     pub fn wait_one(&self, timeout: Option<Duration>) -> Result<Option<Cqe>, EnterError> {
-        self.core.wait_one((&self.index).into(), timeout)
+        self.core.wait_one::<Ring>((&self.index).into(), timeout)
     }
 
     /// As [`Cq::wait_reap`](crate::Cq::wait_reap).

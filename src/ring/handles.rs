@@ -301,7 +301,7 @@ impl Cq {
     ///
     /// As [`Cq::wait`].
     pub fn wait_one(&self, timeout: Option<Duration>) -> Result<Option<Cqe>, EnterError> {
-        self.core.wait_one(By::Ring, timeout)
+        self.core.wait_one::<Ring>(By::Ring, timeout)
     }
 
     /// Waits as [`Cq::wait`], reaps as [`Cq::reap_batch`], then lets the next thread

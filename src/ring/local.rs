@@ -1,8 +1,6 @@
 //! The ring of one thread, and the ring that is not running yet.
 
-use super::cq::Run;
 use super::kernel::{self, By, Enter, Kernel, Real};
-use super::submit::Submitter;
 use super::wait_args::Wait;
 use super::wait_table::WaitTable;
 use super::{Batch, Core, EnterError, Ring, Slot, Waited};
@@ -49,6 +47,15 @@ impl Local {
         }
     }
 
+    /// The core, for what looks at the CQ as the kernel does, and so not before what an iterator
+    /// has read was given back (rule L3).
+    pub(super) fn settled(&self) -> &Core {
+        if self.core.cq.is_small() {
+            self.core.cq.give_back();
+        }
+        &self.core
+    }
+
     /// A free SQE, or `None` when all are in use: submit, and pop again.
     #[inline(always)]
     pub fn pop(&self) -> Option<Slot<'_, Local>> {
@@ -75,7 +82,25 @@ impl Local {
         let core = &*self.core;
         core.check_poison()?;
         let tail = core.sq.publish_local() as u32;
-        core.enter_published(By::Ring, tail, Submitter::count_in_turn)
+        if core.is_sqpoll {
+            return core.wake_sq_thread(By::Ring);
+        }
+        // Exact: nobody else publishes, or enters.
+        let to_submit = tail.wrapping_sub(core.sq.view.head_hint());
+        if to_submit == 0 {
+            return Ok(());
+        }
+        core.submitter.count_in_turn();
+        let request = Enter {
+            to_submit,
+            ..Enter::default()
+        };
+        match core.kernel.enter(request) {
+            Ok(taken) if taken == to_submit => Ok(()),
+            // Requests that could not be allocated are left in the ring.
+            Ok(_) => Err(EnterError::Busy),
+            Err(errno) => Err(core.enter_failed(errno)),
+        }
     }
 
     /// Submits, and on an SQPOLL ring whose queue is full sleeps until there is room; see
@@ -147,7 +172,7 @@ impl Local {
         want: u32,
         enter: impl FnOnce(&Real, Enter) -> Result<u32, Errno>,
     ) -> Result<Waited, EnterError> {
-        let core = &*self.core;
+        let core = self.settled();
         core.check_poison()?;
         let tail = core.sq.publish_local() as u32;
         // Exact: after a submit of less than it was asked for, the kernel does not wait.
@@ -174,7 +199,7 @@ impl Local {
         want: u32,
         enter: impl FnOnce(&Real, Enter) -> Result<u32, Errno>,
     ) -> Result<Waited, EnterError> {
-        let core = &*self.core;
+        let core = self.settled();
         if want != 0 && core.cq.ready() >= want {
             return Ok(Waited::Maybe);
         }
@@ -204,7 +229,7 @@ impl Local {
     ///
     /// See [`EnterError`].
     pub fn wait(&self, timeout: Option<Duration>) -> Result<Waited, EnterError> {
-        self.core
+        self.settled()
             .wait(By::Ring, timeout, || ())
             .map(|(waited, ())| waited)
     }
@@ -220,7 +245,7 @@ impl Local {
         timeout: Option<Duration>,
     ) -> Result<usize, EnterError> {
         let reap = || self.core.reap_batch::<Local>(out);
-        self.core
+        self.settled()
             .wait(By::Ring, timeout, reap)
             .map(|(_, count)| count)
     }
@@ -231,7 +256,7 @@ impl Local {
     ///
     /// As [`Local::wait`].
     pub fn wait_one(&self, timeout: Option<Duration>) -> Result<Option<Cqe>, EnterError> {
-        self.core.wait_one(By::Ring, timeout)
+        self.core.wait_one::<Local>(By::Ring, timeout)
     }
 
     /// The oldest completion, or `None` when there is none. Never blocks.
@@ -242,27 +267,30 @@ impl Local {
 
     /// The completions that lie ready now, oldest first, each read where it lies: the fastest
     /// way to take many. Never blocks. Those that are not taken stay. The kernel gets the room
-    /// of what was taken when the iterator goes; nothing else is done with the ring until then:
-    /// [`reap_batch`](Self::reap_batch) first, where a completion is answered by a submission.
+    /// of what was taken when the iterator goes, or with the next call that reaps or waits.
     ///
     /// ```
-    /// let mut ring = ringway::Ring::builder(8).build_local()?;
+    /// let ring = ringway::Ring::builder(8).build_local()?;
     /// ring.pop_batch(3).expect("an empty ring has free slots").push();
     /// ring.submit()?;
     /// assert!(ring.reap_iter().all(|cqe| cqe.result() == Ok(0)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline(always)]
-    pub fn reap_iter(&mut self) -> ReapIter<'_> {
+    pub fn reap_iter(&self) -> ReapIter<'_> {
         let core = &*self.core;
-        let mut run = core.cq.run();
-        if run.is_over() && core.flush() {
-            run = core.cq.run();
-        }
         let is_small = core.cq.is_small();
+        let mut tail = core.cq.view.tail();
+        let is_over = match is_small {
+            true => !core.cq.is_before(tail),
+            false => core.cq.is_empty(),
+        };
+        if is_over && self.settled().flush() {
+            tail = core.cq.view.tail();
+        }
         ReapIter {
             core,
-            run,
+            tail,
             is_small,
         }
     }
@@ -276,7 +304,10 @@ impl Local {
     /// The oldest completion with its second 16 bytes; see
     /// [`Cq::reap_big`](super::Cq::reap_big).
     pub fn reap_big(&self) -> Option<Cqe32> {
-        self.core.reap_big()
+        match self.core.cq.is_small() {
+            true => self.reap().map(|cqe| Cqe32 { cqe, extra: [0; 2] }),
+            false => self.core.reap_big(),
+        }
     }
 
     /// A handle by which any thread makes this one's wait return; `None` for a ring that
@@ -303,7 +334,7 @@ impl Local {
 
     /// How many completions lie ready.
     pub fn ready(&self) -> u32 {
-        self.core.cq.ready()
+        self.settled().cq.ready()
     }
 
     /// See [`Ring::sq_dropped`].
@@ -341,8 +372,8 @@ impl Local {
 #[must_use = "completions are taken as the iterator is asked for them"]
 pub struct ReapIter<'r> {
     core: &'r Core,
-    /// Of a ring whose CQEs are all small.
-    run: Run,
+    /// Where what was ready ends, on a ring whose CQEs are all small.
+    tail: u32,
     is_small: bool,
 }
 
@@ -352,7 +383,7 @@ impl Iterator for ReapIter<'_> {
     #[inline(always)]
     fn next(&mut self) -> Option<Cqe> {
         match self.is_small {
-            true => self.core.cq.next_of(&mut self.run),
+            true => self.core.cq.take_until(self.tail),
             false => self.core.cq.pop::<Local>(),
         }
     }
@@ -362,7 +393,7 @@ impl Drop for ReapIter<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if self.is_small {
-            self.core.cq.give_back(&self.run);
+            self.core.cq.give_back();
         }
     }
 }

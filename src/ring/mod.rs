@@ -114,10 +114,14 @@
 //! - **L1** A [`Local`] and its slots stay on one thread, and it calls nothing of the user's
 //!   between a load and a store: what a shared ring does by CAS, swap or fetch_add is a load
 //!   and a store there. Towards the kernel nothing changes: tail and head are stored with
-//!   the ordering of their CAS.
+//!   the ordering of their CAS. (Only CQEs of rings whose CQEs are not all small are taken as
+//!   on a shared ring.)
 //! - **L2** It counts what is pushed without a gap, and that is the tail: in any order all
 //!   that is pushed. In claim order a slot that is pushed before one popped earlier is
 //!   stamped, and counted when the gap is filled.
+//! - **L3** It knows how far it has read CQEs, of rings whose CQEs are all small, and reads on
+//!   from there. An iterator moves the head that the kernel sees when it goes; what reaps,
+//!   waits, or counts what is ready, does so as well.
 //!
 //! ## Resizing: R
 //!

@@ -132,6 +132,7 @@ impl Local {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn resize(&mut self, sq_entries: u32, cq_entries: u32) -> Result<(), ResizeError> {
+        self.settled();
         let core = Arc::get_mut(&mut self.core).ok_or(ResizeError::BufRings)?;
         if core.params.flags & setup::DEFER_TASKRUN == 0 {
             return Err(ResizeError::NotDeferred);

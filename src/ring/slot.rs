@@ -184,19 +184,23 @@ impl<'r, R: Owner> Batch<'r, R> {
     /// Makes all operations ready for the next submit, by whichever thread. See
     /// [`Slot::push`].
     #[inline(always)]
-    pub fn push(mut self) {
-        if self.stale > 0 {
-            self.reset_rest();
-        }
-        let (core, claim) = (self.core, self.claim);
+    pub fn push(self) {
+        let (core, claim, stale) = (self.core, self.claim, self.stale);
         std::mem::forget(self);
+        if stale > 0 {
+            reset_rest(core, claim, stale);
+        }
         core.push::<R>(claim);
     }
+}
 
-    #[cold]
-    fn reset_rest(&mut self) {
-        self.iter_mut().for_each(drop);
-    }
+/// Makes NOPs of those that were not prepared. Of a batch by its parts: so it need not lie in
+/// memory where all were.
+#[cold]
+fn reset_rest(core: &Core, claim: Claim, stale: u32) {
+    let mut rest = std::mem::ManuallyDrop::new(Batch::<Ring>::prepared(core, claim));
+    rest.stale = stale;
+    rest.iter_mut().for_each(drop);
 }
 
 impl<R: Owner> Drop for Batch<'_, R> {

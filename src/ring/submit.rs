@@ -513,8 +513,8 @@ impl Core {
     }
 
     /// Enters only if the SQ thread sleeps.
-    #[inline(never)]
-    fn wake_sq_thread(&self, by: By) -> Result<(), EnterError> {
+    #[cold]
+    pub(super) fn wake_sq_thread(&self, by: By) -> Result<(), EnterError> {
         match self.wakeup_flag() {
             0 => Ok(()),
             flags => {

@@ -3,7 +3,7 @@
 
 use super::kernel::{By, Enter};
 use super::submit::EnterError;
-use super::{Core, Owner, Ring, edges};
+use super::{Core, Owner, edges};
 use crate::abi::{Cqe, Cqe32, enter, sq_flags};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::{Deadline, Futex, reached};
@@ -185,21 +185,21 @@ impl Core {
     }
 
     /// One CQE, waited for. `None` when the timeout has passed.
-    pub(crate) fn wait_one(
+    pub(crate) fn wait_one<R: Owner>(
         &self,
         by: By,
         timeout: Option<Duration>,
     ) -> Result<Option<Cqe>, EnterError> {
         let deadline = Deadline::after(timeout);
         loop {
-            if let Some(cqe) = self.reap::<Ring>() {
+            if let Some(cqe) = self.reap::<R>() {
                 return Ok(Some(cqe));
             }
             let left = deadline.left();
             if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
-            if let (_, Some(cqe)) = self.wait(by, left, || self.reap::<Ring>())? {
+            if let (_, Some(cqe)) = self.wait(by, left, || self.reap::<R>())? {
                 return Ok(Some(cqe));
             }
         }

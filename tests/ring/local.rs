@@ -220,7 +220,7 @@ fn reaps_what_the_kernel_held_back() {
 #[test]
 fn an_iteration_ends_where_it_is_left() {
     let rings = [local(|builder| builder), local(|builder| builder.cqe32())];
-    for mut ring in rings {
+    for ring in rings {
         let mut seen = Vec::new();
         for round in 0..100 {
             push_nops(&ring, round * 8..round * 8 + 8);

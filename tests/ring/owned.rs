@@ -2,8 +2,10 @@
 
 use super::child::orders;
 use super::random::{Random, Seed};
-use ringway::{Batch, Cqe, Local, Order, Ring, Sqe};
+use ringway::prep::{TimeoutFlags, Timespec};
+use ringway::{Batch, Cqe, EnterError, Local, Order, Ring, Sqe, Wait, Waited};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 const ENTRIES: u32 = 8;
 
@@ -78,23 +80,47 @@ struct Held<'r> {
 }
 
 /// Reaps by one of the ways, at most so many.
-fn reap(ring: &mut Local, way: u64, most: usize) -> Vec<u64> {
-    let mut cqes = [Cqe::default(); 2 * ENTRIES as usize];
-    match way % 3 {
-        0 => {
-            let count = ring.reap_batch(&mut cqes[..most]);
-            cqes[..count].iter().map(Cqe::user_data).collect()
+fn reap(ring: &Local, way: u64, most: usize) -> Vec<u64> {
+    let one = |_| ring.reap().map(|cqe| cqe.user_data());
+    let numbers = |cqe: Cqe| cqe.user_data();
+    match way % 6 {
+        0 => reap_batch(ring, most),
+        1 => (0..most).map_while(one).collect(),
+        2 => ring.reap_iter().take(most).map(numbers).collect(),
+        3 => {
+            let big = |_| ring.reap_big().map(|big| big.cqe().user_data());
+            (0..most).map_while(big).collect()
         }
-        1 => {
-            let one = |_| ring.reap().map(|cqe| cqe.user_data());
-            (0..most).map_while(one).collect()
+        4 => {
+            // What it has read stays read, though it never says so.
+            let mut iter = ring.reap_iter();
+            let reaped = iter.by_ref().take(most).map(numbers).collect();
+            std::mem::forget(iter);
+            reaped
         }
-        _ => ring
-            .reap_iter()
-            .take(most)
-            .map(|cqe| cqe.user_data())
-            .collect(),
+        _ => {
+            // While one iterator is at it, others go on from where it is.
+            let mut reaped = Vec::new();
+            let mut iter = ring.reap_iter();
+            while reaped.len() < most {
+                let Some(cqe) = iter.next() else { break };
+                reaped.push(cqe.user_data());
+                let rest = (most - reaped.len()).min((way >> 8) as usize % 3);
+                match (way >> 16) % 3 {
+                    0 => reaped.extend(reap_batch(ring, rest)),
+                    1 => reaped.extend(ring.reap_iter().take(rest).map(numbers)),
+                    _ => reaped.extend((0..rest).map_while(one)),
+                }
+            }
+            reaped
+        }
     }
+}
+
+fn reap_batch(ring: &Local, most: usize) -> Vec<u64> {
+    let mut cqes = [Cqe::default(); 2 * ENTRIES as usize];
+    let count = ring.reap_batch(&mut cqes[..most]);
+    cqes[..count].iter().map(Cqe::user_data).collect()
 }
 
 /// SQEs one after the other, or all of them by one call, or both.
@@ -114,7 +140,7 @@ fn prep(batch: &mut Batch<'_, Local>, numbers: &[u64], way: u64) {
     batch.iter_mut().for_each(drop);
 }
 
-/// Calls until the slots are to be given up, which a reap by iterator asks for.
+/// Calls until all slots are given up.
 fn calls(ring: &Local, order: Order, random: &mut Random, next: &mut u64, expected: &mut Expected) {
     let mut held: Vec<Held<'_>> = Vec::new();
     for _ in 0..random.next() % 12 {
@@ -162,17 +188,103 @@ fn it_answers_as_the_model_does() {
         for order in orders(test) {
             let _seed = Seed(seed);
             let mut random = Random::new(seed);
-            let mut ring = Ring::builder(ENTRIES).order(order).build_local().unwrap();
+            // With room for what a forgotten iterator does not give back.
+            let builder = Ring::builder(ENTRIES).cq_entries(8 * ENTRIES);
+            let ring = builder.order(order).build_local().unwrap();
             let (mut next, mut expected) = (0, Expected::default());
             for _ in 0..6 {
                 calls(&ring, order, &mut random, &mut next, &mut expected);
                 let most = random.next() as usize % (2 * ENTRIES as usize);
-                let reaped = reap(&mut ring, random.next(), most);
+                let reaped = reap(&ring, random.next(), most);
                 let count = most.min(expected.completed.len());
                 assert!(expected.completed.drain(..count).eq(reaped));
+                if seed % 2 == 0 {
+                    assert_eq!(ring.ready() as usize, expected.completed.len());
+                }
             }
             filled += expected.filled;
         }
     }
     assert!(filled > 0, "no submit met a gap");
+}
+
+fn nops(ring: &Local, numbers: std::ops::Range<u64>) {
+    let mut batch = ring.pop_batch(numbers.clone().count() as u32).unwrap();
+    for (sqe, number) in batch.iter_mut().zip(numbers) {
+        // SAFETY: a NOP holds no pointer.
+        unsafe { sqe.prep_nop() }.user_data(number);
+    }
+    batch.push();
+    ring.submit().unwrap();
+}
+
+/// What an iterator has read is not waited for again (rule L3).
+#[test]
+fn it_waits_for_what_no_iterator_has_read() {
+    let ring = Ring::builder(ENTRIES).build_local().unwrap();
+    type Ended = fn(&Local) -> Result<Waited, EnterError>;
+    let waits: [Ended; 3] = [
+        |ring| ring.wait(Some(Duration::ZERO)),
+        |ring| ring.wait_with(1, Wait::new().timeout(Duration::ZERO)),
+        |ring| ring.submit_and_wait(1, Some(Duration::ZERO)),
+    ];
+    for wait in waits {
+        nops(&ring, 0..3);
+        let mut iter = ring.reap_iter();
+        assert_eq!(iter.by_ref().count(), 3);
+        assert_eq!(wait(&ring), Ok(Waited::TimedOut));
+        assert_eq!(ring.ready(), 0);
+    }
+    let soon = Timespec::from(Duration::from_millis(5));
+    let waits: [fn(&Local) -> Option<Cqe>; 2] = [
+        |ring| ring.wait_one(None).unwrap(),
+        |ring| {
+            let mut cqes = [Cqe::default()];
+            let count = ring.wait_reap(&mut cqes, None).unwrap();
+            cqes[..count].first().copied()
+        },
+    ];
+    for wait in waits {
+        let mut slot = ring.pop().unwrap();
+        // SAFETY: the time stays.
+        unsafe { slot.prep_timeout(&soon, 0, TimeoutFlags::NONE) }.user_data(9);
+        slot.push();
+        nops(&ring, 0..3);
+        let mut iter = ring.reap_iter();
+        assert_eq!(iter.by_ref().count(), 3);
+        assert_eq!(wait(&ring).map(|cqe| cqe.user_data()), Some(9));
+    }
+}
+
+/// Nor does it keep the kernel from giving what it has held back.
+#[test]
+fn one_iterator_gives_the_room_that_others_need() {
+    let ways: [fn(&Local) -> Option<u64>; 3] = [
+        |ring| ring.reap().map(|cqe| cqe.user_data()),
+        |ring| reap_batch(ring, 1).pop(),
+        |ring| ring.reap_iter().next().map(|cqe| cqe.user_data()),
+    ];
+    for reap in ways {
+        let builder = Ring::builder(ENTRIES).cq_entries(ENTRIES);
+        let ring = builder.build_local().unwrap();
+        nops(&ring, 0..8);
+        nops(&ring, 8..16);
+        let mut iter = ring.reap_iter();
+        assert_eq!(iter.by_ref().count(), 8);
+        assert_eq!(reap(&ring), Some(8));
+    }
+}
+
+#[test]
+fn an_iterator_ends_where_others_have_read_on() {
+    let ring = Ring::builder(ENTRIES).build_local().unwrap();
+    nops(&ring, 0..3);
+    let mut iter = ring.reap_iter();
+    assert_eq!(iter.next().map(|cqe| cqe.user_data()), Some(0));
+    nops(&ring, 3..5);
+    assert_eq!(reap_batch(&ring, 8), [1, 2, 3, 4]);
+    assert_eq!(iter.next(), None);
+    drop(iter);
+    nops(&ring, 5..6);
+    assert_eq!(reap_batch(&ring, 8), [5]);
 }

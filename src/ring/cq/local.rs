@@ -1,61 +1,66 @@
-//! The completion queue of one thread: no locked instruction. Rule L1 of [`crate::ring`].
+//! The completion queue of one thread: no locked instruction. Rules L1 and L3 of
+//! [`crate::ring`].
 
 use super::CqQueue;
 use crate::abi::Cqe;
+use std::cell::Cell;
 
-/// Small CQEs that lie ready, from a head on, and are nobody else's.
-pub(in crate::ring) struct Run {
-    head: u32,
-    tail: u32,
-}
+/// How far CQEs were read. The head that the kernel sees is as far, but while an iterator is
+/// at it (rule L3).
+pub(super) struct Taken(Cell<u32>);
 
-impl Run {
-    #[inline(always)]
-    pub(in crate::ring) fn is_over(&self) -> bool {
-        self.head == self.tail
+// SAFETY: only the thread of a local ring touches it (rule L1).
+unsafe impl Sync for Taken {}
+
+impl Taken {
+    pub(super) fn new(head: u32) -> Self {
+        Self(Cell::new(head))
     }
 }
 
+/// Of small CQEs.
 impl CqQueue {
     #[inline(always)]
     pub(super) fn pop_local(&self) -> Option<Cqe> {
-        let mut run = self.run();
-        let cqe = self.next_of(&mut run)?;
-        self.give_back(&run);
-        Some(cqe)
+        let cqe = self.take_until(self.view.tail());
+        self.give_back();
+        cqe
     }
 
     #[inline(always)]
     pub(super) fn pop_batch_local(&self, out: &mut [Cqe]) -> usize {
-        let (head, filled) = self.filled();
-        let count = out.len().min(filled as usize);
+        let head = self.taken.0.get();
+        let filled = self.view.tail().wrapping_sub(head);
+        // More, if the kernel has overrun the ring.
+        let count = out.len().min(filled.min(self.view.entries()) as usize);
         self.view.read_all(head, &mut out[..count]);
-        self.view.set_head(head.wrapping_add(count as u32));
+        self.taken.0.set(head.wrapping_add(count as u32));
+        self.give_back();
         count
     }
 
-    /// All that lies ready now.
+    /// Whether a CQE lies ready before a tail.
     #[inline(always)]
-    pub(in crate::ring) fn run(&self) -> Run {
-        Run {
-            head: self.view.head(),
-            tail: self.view.tail(),
-        }
+    pub(in crate::ring) fn is_before(&self, tail: u32) -> bool {
+        tail.wrapping_sub(self.taken.0.get()) as i32 > 0
     }
 
+    /// The next one, if it lies before a tail; others may have read past that meanwhile. The
+    /// kernel gets its slot later.
     #[inline(always)]
-    pub(in crate::ring) fn next_of(&self, run: &mut Run) -> Option<Cqe> {
-        if run.is_over() {
+    pub(in crate::ring) fn take_until(&self, tail: u32) -> Option<Cqe> {
+        if !self.is_before(tail) {
             return None;
         }
-        let cqe = self.view.read_small(self.view.slot_of(run.head));
-        run.head = run.head.wrapping_add(1);
+        let head = self.taken.0.get();
+        let cqe = self.view.read_small(self.view.slot_of(head));
+        self.taken.0.set(head.wrapping_add(1));
         Some(cqe)
     }
 
-    /// Lets the kernel have the slots of what was taken of a run.
+    /// Lets the kernel have the slots of all that was read.
     #[inline(always)]
-    pub(in crate::ring) fn give_back(&self, run: &Run) {
-        self.view.set_head(run.head);
+    pub(in crate::ring) fn give_back(&self) {
+        self.view.set_head(self.taken.0.get());
     }
 }

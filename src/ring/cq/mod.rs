@@ -3,8 +3,6 @@
 
 #[cfg(not(ringway_loom))]
 mod local;
-#[cfg(not(ringway_loom))]
-pub(super) use local::Run;
 
 use super::Owner;
 use super::edges;
@@ -16,12 +14,19 @@ use crate::sync::{Mark, ReadMarks, reached};
 pub(crate) struct CqQueue {
     pub(crate) view: CqView,
     marks: ReadMarks,
+    #[cfg(not(ringway_loom))]
+    taken: local::Taken,
 }
 
 impl CqQueue {
     /// `marks` are shared with a simulated kernel, which overwrites what was read.
     pub(crate) fn new(view: CqView, marks: ReadMarks) -> Self {
-        Self { view, marks }
+        Self {
+            #[cfg(not(ringway_loom))]
+            taken: local::Taken::new(view.head()),
+            view,
+            marks,
+        }
     }
 
     /// The head, and how many slots the kernel has filled from there.

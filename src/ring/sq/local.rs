@@ -45,7 +45,7 @@ impl SqQueue {
 
     /// Pushes before what was popped earlier, or after it, when others have taken its place. The
     /// claim by its fields: so it need not lie in memory where it is not displaced.
-    #[inline(never)]
+    #[cold]
     fn push_displaced(&self, position: u64, slot: u32, len: u32, linked: u32) -> bool {
         match self.order {
             Order::Any => {
@@ -73,7 +73,7 @@ impl SqQueue {
 
     /// Takes what was pushed early behind the gap that ends at `ready` now. True if a submit
     /// wanted it.
-    #[inline(never)]
+    #[cold]
     fn fill_gap_local(&self, mut ready: u64) -> bool {
         let mut early = self.local.early.load(Relaxed);
         while let Found::Ready(len) = self.look_early(ready) {

@@ -59,31 +59,39 @@ fn show(cqes: &[Cqe], seen: &mut impl FnMut(u64, i32)) -> usize {
 }
 
 /// One ring. Not INLINE: entering is a call that returns, as that of a library is.
-pub struct Shared<const INLINE: bool>(Ring);
+pub struct Shared<const INLINE: bool> {
+    ring: Ring,
+    threads: u32,
+}
 
 pub struct SharedPort<const INLINE: bool> {
     ring: Ring,
     sq: Sq,
     cq: Cq,
     cqes: [Cqe; REAP],
-    /// Pushes one at a time, and so reaps.
-    is_single: bool,
+    threads: u32,
+    /// Pushes one at a time, and so reaps. Others' completions come in numbers.
+    reaps_one: bool,
 }
 
 impl<const INLINE: bool> Design for Shared<INLINE> {
     type Port<'d> = SharedPort<INLINE>;
 
-    fn new(_: u32, setup: Setup) -> Self {
-        Self(builder(setup).build().expect("io_uring"))
+    fn new(threads: u32, setup: Setup) -> Self {
+        Self {
+            ring: builder(setup).build().expect("io_uring"),
+            threads,
+        }
     }
 
     fn port(&self, _: u32) -> Self::Port<'_> {
         SharedPort {
-            ring: self.0.clone(),
-            sq: self.0.sq(),
-            cq: self.0.cq(),
+            ring: self.ring.clone(),
+            sq: self.ring.sq(),
+            cq: self.ring.cq(),
             cqes: [Cqe::default(); REAP],
-            is_single: false,
+            threads: self.threads,
+            reaps_one: false,
         }
     }
 }
@@ -101,7 +109,7 @@ impl<const INLINE: bool> Port for SharedPort<INLINE> {
         next: impl FnMut() -> (Op, u64),
         _: &mut impl FnMut(u64, i32),
     ) -> bool {
-        self.is_single = len == 1;
+        self.reaps_one = self.threads == 1 && len == 1;
         let is_pushed = push(&self.sq, len, next);
         check(match INLINE {
             true => self.sq.submit(),
@@ -112,7 +120,7 @@ impl<const INLINE: bool> Port for SharedPort<INLINE> {
 
     #[inline(always)]
     fn reap(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
-        if self.is_single {
+        if self.reaps_one {
             return show(self.cq.reap().as_slice(), seen);
         }
         let count = self.cq.reap_batch(&mut self.cqes);
@@ -266,8 +274,6 @@ fn outlined_local(ring: &Local) -> Result<(), EnterError> {
 /// A local ring, by itself or of a set.
 pub trait OfOneThread {
     fn local(&self) -> &Local;
-
-    fn reap(&mut self, cqes: &mut [Cqe], seen: &mut impl FnMut(u64, i32)) -> usize;
 }
 
 impl OfOneThread for Local {
@@ -275,28 +281,12 @@ impl OfOneThread for Local {
     fn local(&self) -> &Local {
         self
     }
-
-    #[inline(always)]
-    fn reap(&mut self, _: &mut [Cqe], seen: &mut impl FnMut(u64, i32)) -> usize {
-        let mut count = 0;
-        for cqe in self.reap_iter() {
-            seen(cqe.user_data(), cqe.res());
-            count += 1;
-        }
-        count
-    }
 }
 
 impl OfOneThread for Member {
     #[inline(always)]
     fn local(&self) -> &Local {
         self
-    }
-
-    #[inline(always)]
-    fn reap(&mut self, cqes: &mut [Cqe], seen: &mut impl FnMut(u64, i32)) -> usize {
-        let count = self.reap_batch(cqes);
-        show(&cqes[..count], seen)
     }
 }
 
@@ -322,7 +312,12 @@ impl<R: OfOneThread, const INLINE: bool> Port for OwnPort<R, INLINE> {
 
     #[inline(always)]
     fn reap(&mut self, seen: &mut impl FnMut(u64, i32)) -> usize {
-        self.ring.reap(&mut self.cqes, seen)
+        let mut count = 0;
+        for cqe in self.ring.local().reap_iter() {
+            seen(cqe.user_data(), cqe.res());
+            count += 1;
+        }
+        count
     }
 
     #[inline(always)]
