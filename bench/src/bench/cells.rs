@@ -67,7 +67,8 @@ impl Workload {
             PingPongTcp => "The same over TCP on the loopback",
             Latency => {
                 "How long push and submit hold their caller in the open loop of NOPs, less the \
-                 clock's own cost"
+                 clock's own cost; one call in 32 or so is timed, at random, since the clock in \
+                 each makes the loop another"
             }
             Wake => {
                 "From before the push of one thread until another, asleep in the kernel, has \

@@ -5,6 +5,7 @@ pub mod idle;
 pub mod latency;
 pub mod nop;
 pub mod pingpong;
+mod random;
 pub mod read;
 pub mod wake;
 pub mod watch;

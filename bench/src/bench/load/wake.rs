@@ -11,6 +11,7 @@ use ringway::Cqe;
 use ringway::set::{Peer, Set};
 
 use super::clock::{Clock, Spread, Times, ticks};
+use super::random::Random;
 use super::watch::{PATIENCE, WAKE, Watch};
 use super::{Run, Window};
 use crate::design::{self, Design, Port};
@@ -164,14 +165,11 @@ impl Round {
 
     /// Of the other: pauses of 20 to 200 us, awake, always the same ones.
     fn push(&self, window: Duration, mut push: impl FnMut(u64)) -> Duration {
-        let mut random = 1_u64;
+        let mut random = Random::new(1);
         self.start.wait();
         let start = Instant::now();
         for number in 1.. {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            let pause = Duration::from_nanos(20_000 + (random >> 33) % 180_000);
+            let pause = Duration::from_nanos(20_000 + random.below(180_000));
             let paused = Instant::now();
             while paused.elapsed() < pause {
                 hint::spin_loop();
