@@ -89,8 +89,11 @@ fn drain_waits_for_all_before_and_holds_all_after() {
     assert_idle(&ring);
     writer.write_all(b"!").unwrap();
     let order = [(); 3].map(|()| next(&ring).user_data());
-    // Old kernels hold the later one, but complete it before the one that drains.
-    assert_eq!(order, here(&[("5.18", [0, 2, 1]), ("6.12", [0, 1, 2])]));
+    // Old kernels hold the later one, but a worker queues both for this thread, which takes the
+    // last first; unless it wakes in between.
+    let may_overtake = here(&[("5.18", true), ("6.12", false)]);
+    let is_known = order == [0, 1, 2] || may_overtake && order == [0, 2, 1];
+    assert!(is_known, "{order:?}");
 }
 
 #[test]

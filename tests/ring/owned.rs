@@ -205,7 +205,8 @@ fn it_answers_as_the_model_does() {
             filled += expected.filled;
         }
     }
-    assert!(filled > 0, "no submit met a gap");
+    let has_gaps = orders(test).contains(&Order::Claim);
+    assert_eq!(filled > 0, has_gaps, "whether a submit met a gap");
 }
 
 fn nops(ring: &Local, numbers: std::ops::Range<u64>) {
