@@ -341,7 +341,8 @@ impl Report<'_> {
             verdicts::table(&outcomes),
             verdicts::instructions()
         );
-        text += "## What was measured\n\n";
+        text += include_str!("limits.md");
+        text += "\n## What was measured\n\n";
         for plot in plots {
             let _ = writeln!(text, "![{}]({})\n", plot.title, plot.file);
         }
