@@ -159,7 +159,7 @@ fn a_full_queue_is_waited_for() {
     tried("ENTER_SQ_WAIT");
 }
 
-fn push_nops(ring: &Local, numbers: std::ops::Range<u64>) {
+pub fn push_nops(ring: &Local, numbers: std::ops::Range<u64>) {
     for number in numbers {
         let mut slot = ring.pop().unwrap();
         // SAFETY: a NOP holds no pointer.
@@ -192,23 +192,23 @@ fn reaps_in_order_however_many_are_asked_for() {
 
 #[test]
 fn reaps_what_the_kernel_held_back() {
-    fn by_batch(ring: &mut Local) -> Vec<u64> {
+    fn by_batch(ring: &Local) -> Vec<u64> {
         let mut cqes = [Cqe::default(); 8];
         let count = ring.reap_batch(&mut cqes);
         cqes[..count].iter().map(Cqe::user_data).collect()
     }
-    fn by_iterator(ring: &mut Local) -> Vec<u64> {
+    fn by_iterator(ring: &Local) -> Vec<u64> {
         ring.reap_iter().map(|cqe| cqe.user_data()).collect()
     }
-    let ways: [fn(&mut Local) -> Vec<u64>; 2] = [by_batch, by_iterator];
+    let ways: [fn(&Local) -> Vec<u64>; 2] = [by_batch, by_iterator];
     for reap in ways {
-        let mut ring = local(|builder| builder.cq_entries(8));
+        let ring = local(|builder| builder.cq_entries(8));
         for round in 0..3 {
             push_nops(&ring, round * 8..round * 8 + 8);
         }
         let mut seen = Vec::new();
         while seen.len() < 24 {
-            let reaped = reap(&mut ring);
+            let reaped = reap(&ring);
             assert!(!reaped.is_empty(), "{seen:?}");
             seen.extend(reaped);
         }
