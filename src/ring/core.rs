@@ -2,6 +2,8 @@
 
 use super::cq::CqQueue;
 use super::kernel::{By, Enter, Kernel};
+#[cfg(not(ringway_loom))]
+use super::sq::local::detour;
 use super::sq::{Claim, SqQueue};
 use super::submit::{EnterError, Submitter};
 use super::view::{CqView, SqView};
@@ -65,8 +67,17 @@ impl Core {
     /// The core of a ring that one thread uses (rule L1).
     #[cfg(not(ringway_loom))]
     pub(super) fn owned(mut self) -> Self {
-        self.sq = self.sq.owned();
+        let detours = self.detours();
+        self.sq = self.sq.owned(detours);
         self
+    }
+
+    /// Those that a local ring begins with (rule L4).
+    #[cfg(not(ringway_loom))]
+    pub(super) fn detours(&self) -> u32 {
+        let is_big = self.sq.view.sqes().are_big() || !self.cq.is_small();
+        let of = |has, why| if has { why } else { 0 };
+        of(is_big, detour::BIG) | of(self.is_sqpoll, detour::SQ_THREAD)
     }
 
     /// Posts a CQE, without the submission queue.

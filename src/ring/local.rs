@@ -8,6 +8,7 @@ use crate::abi::{Cqe, Cqe32, enter, register, setup};
 use crate::setup::{Features, Mode, Opened, Probe, SetupError};
 use crate::syscall::Errno;
 use std::fmt;
+use std::hint::cold_path;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -80,26 +81,49 @@ impl Local {
     #[inline(always)]
     pub fn submit(&self) -> Result<(), EnterError> {
         let core = &*self.core;
+        if !core.sq.is_plain() {
+            return self.submit_detoured();
+        }
+        self.submit_to(core.sq.publish_plain())
+    }
+
+    #[cold]
+    fn submit_detoured(&self) -> Result<(), EnterError> {
+        let core = &*self.core;
         core.check_poison()?;
         let tail = core.sq.publish_local() as u32;
-        if core.is_sqpoll {
-            return core.wake_sq_thread(By::Ring);
+        match core.is_sqpoll {
+            true => core.wake_sq_thread(By::Ring),
+            false => self.submit_to(tail),
         }
+    }
+
+    /// Has the kernel take what is published, up to `tail`.
+    #[inline(always)]
+    fn submit_to(&self, tail: u32) -> Result<(), EnterError> {
+        let core = &*self.core;
         // Exact: nobody else publishes, or enters.
         let to_submit = tail.wrapping_sub(core.sq.view.head_hint());
         if to_submit == 0 {
             return Ok(());
         }
-        core.submitter.count_in_turn();
         let request = Enter {
             to_submit,
             ..Enter::default()
         };
         match core.kernel.enter(request) {
             Ok(taken) if taken == to_submit => Ok(()),
+            entered => Err(self.left(entered)),
+        }
+    }
+
+    /// Why not all was taken.
+    #[cold]
+    fn left(&self, entered: Result<u32, Errno>) -> EnterError {
+        match entered {
             // Requests that could not be allocated are left in the ring.
-            Ok(_) => Err(EnterError::Busy),
-            Err(errno) => Err(core.enter_failed(errno)),
+            Ok(_) => EnterError::Busy,
+            Err(errno) => self.core.enter_failed(errno),
         }
     }
 
@@ -279,19 +303,31 @@ impl Local {
     #[inline(always)]
     pub fn reap_iter(&self) -> ReapIter<'_> {
         let core = &*self.core;
-        let is_small = core.cq.is_small();
-        let mut tail = core.cq.view.tail();
-        let is_over = match is_small {
-            true => !core.cq.is_before(tail),
-            false => core.cq.is_empty(),
+        let tail = core.cq.view.tail();
+        let (tail, is_small) = match core.sq.is_plain() && core.cq.is_before(tail) {
+            true => (tail, true),
+            false => self.look_again(tail),
         };
-        if is_over && self.settled().flush() {
-            tail = core.cq.view.tail();
-        }
         ReapIter {
             core,
             tail,
             is_small,
+        }
+    }
+
+    /// Where what is ready ends, and whether all of it is small, if that was not to be had the
+    /// short way (rule L4), or nothing was ready.
+    #[cold]
+    fn look_again(&self, tail: u32) -> (u32, bool) {
+        let cq = &self.core.cq;
+        let is_small = cq.is_small();
+        let is_over = match is_small {
+            true => !cq.is_before(tail),
+            false => cq.is_empty(),
+        };
+        match is_over && self.settled().flush() {
+            true => (cq.view.tail(), is_small),
+            false => (tail, is_small),
         }
     }
 
@@ -384,7 +420,10 @@ impl Iterator for ReapIter<'_> {
     fn next(&mut self) -> Option<Cqe> {
         match self.is_small {
             true => self.core.cq.take_until(self.tail),
-            false => self.core.cq.pop::<Local>(),
+            false => {
+                cold_path();
+                self.core.cq.pop::<Local>()
+            }
         }
     }
 }

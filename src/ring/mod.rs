@@ -118,10 +118,14 @@
 //!   on a shared ring.)
 //! - **L2** It counts what is pushed without a gap, and that is the tail: in any order all
 //!   that is pushed. In claim order a slot that is pushed before one popped earlier is
-//!   stamped, and counted when the gap is filled.
+//!   stamped, and counted when the gap is filled. In any order a slot's cell is its own until
+//!   one is pushed out of turn.
 //! - **L3** It knows how far it has read CQEs, of rings whose CQEs are all small, and reads on
 //!   from there. An iterator moves the head that the kernel sees when it goes; what reaps,
 //!   waits, or counts what is ready, does so as well.
+//! - **L4** What is rare is told by one word, 0 on most rings: a gap, cells that are not their
+//!   slots' own, entries of other sizes, an SQ thread, a lost completion. Where it is 0, calls
+//!   look at nothing else (the short way).
 //!
 //! ## Resizing: R
 //!

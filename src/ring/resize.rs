@@ -259,7 +259,7 @@ impl Core {
             0 => Order::Any,
             _ => Order::Claim,
         };
-        self.sq = requeue(sq, order, pushed);
+        self.sq = requeue(sq, order, pushed, self.detours());
         match &mut self.kernel {
             Kernel::Real(real) => {
                 // SAFETY: nobody else is at either ring now, and CQEs keep their size.
@@ -274,11 +274,11 @@ impl Core {
 }
 
 /// A queue in which exactly these are pushed.
-fn requeue(view: SqView, order: Order, pushed: Vec<[Sqe; 2]>) -> SqQueue {
+fn requeue(view: SqView, order: Order, pushed: Vec<[Sqe; 2]>, detours: u32) -> SqQueue {
     // The tail goes back to where the head is: the queue begins empty.
     let head = view.head();
     view.set_tail(head);
-    let queue = SqQueue::new(view, order).owned();
+    let queue = SqQueue::new(view, order).owned(detours);
     if let Some(claim) = queue.pop_batch::<Local>(pushed.len() as u32) {
         write(&queue, claim, pushed);
         queue.push::<Local>(claim);

@@ -6,6 +6,7 @@ use super::{Core, Owner, Ring};
 use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
 use std::fmt;
+use std::hint::cold_path;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -117,9 +118,6 @@ pub struct Batch<'r, R: Owner = Ring> {
 impl<'r, R: Owner> Batch<'r, R> {
     #[inline(always)]
     pub(crate) fn new(core: &'r Core, claim: Claim) -> Self {
-        if core.sq.view.sqes().are_big() {
-            Self::clear_second_halves(core, claim);
-        }
         Self {
             core,
             ring: PhantomData,
@@ -147,18 +145,6 @@ impl<'r, R: Owner> Batch<'r, R> {
     pub(super) unsafe fn command(&mut self, is_big: bool) -> &mut [u8] {
         // SAFETY: the batch owns the slot; the rest is the caller's promise.
         unsafe { self.core.sq.view.command(self.claim.slot, is_big) }
-    }
-
-    #[cold]
-    fn clear_second_halves(core: &Core, claim: Claim) {
-        // SAFETY: the claim made the slots ours, and there is no reference into them yet.
-        for slot in unsafe { core.sq.walk(claim) } {
-            // SAFETY: as above; the caller has seen that SQEs are big.
-            unsafe {
-                let half = core.sq.view.sqes().second_half_of(slot);
-                half.with_mut(|half| half.write(Sqe::default()));
-            }
-        }
     }
 
     /// How many SQEs; at least 1.
@@ -269,22 +255,24 @@ impl<'b> Iterator for SqesMut<'b> {
         (left, Some(left))
     }
 
-    /// What `for_each` comes to: it looks once whether slots are linked and stale, not at each.
+    /// What `for_each` comes to: it looks once where the slots lie and whether they are stale,
+    /// not at each.
     #[inline(always)]
     fn fold<B, F: FnMut(B, Self::Item) -> B>(mut self, init: B, mut f: F) -> B {
-        let (sqes, left) = (self.sqes, self.walk.left);
-        if self.walk.are_linked() || *self.stale != left {
+        let is_stale = *self.stale == self.walk.left;
+        let Some(run) = self.walk.run().filter(|_| is_stale) else {
+            cold_path();
             let mut folded = init;
             for sqe in self.by_ref() {
                 folded = f(folded, sqe);
             }
             return folded;
-        }
-        let stale = &mut *self.stale;
-        (0..left).fold(init, |folded, i| {
+        };
+        let (sqes, stale) = (self.sqes, &mut *self.stale);
+        run.fold(init, |folded, slot| {
             // SAFETY: the slot is the ring's.
-            let sqe = unsafe { sqes.of(self.walk.neighbour(i)) };
-            *stale = left - 1 - i;
+            let sqe = unsafe { sqes.of(slot) };
+            *stale -= 1;
             // SAFETY: the batch owns the slot; this is the first reference into it.
             sqe.with_mut(|sqe| unsafe { sqe.write(Sqe::default()) });
             // SAFETY: the batch owns the slot and is borrowed mutably for `'b`; each slot

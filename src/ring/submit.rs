@@ -3,6 +3,8 @@
 use super::edges;
 use super::kernel::{By, Enter};
 use super::sq::Read;
+#[cfg(not(ringway_loom))]
+use super::sq::local::detour;
 use super::{Core, Ring};
 use crate::abi::{Cqe, enter, sq_flags};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
@@ -60,9 +62,9 @@ impl Submitter {
         self.held.enters.get() + self.late_enters.get()
     }
 
-    /// An enter by the holder, or by the one thread of a local ring.
+    /// An enter by the holder.
     #[inline(always)]
-    pub(super) fn count_in_turn(&self) {
+    fn count_in_turn(&self) {
         self.held.enters.add_in_turn(1);
     }
 
@@ -570,6 +572,8 @@ impl Core {
     pub(super) fn poison(&self) {
         // Ordering: Relaxed; a flag that stands for itself.
         self.submitter.poisoned.store(true, Relaxed);
+        #[cfg(not(ringway_loom))]
+        self.sq.detour(detour::POISONED);
     }
 
     pub(crate) fn check_poison(&self) -> Result<(), EnterError> {

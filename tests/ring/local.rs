@@ -1,8 +1,9 @@
 //! The ring of one thread.
 
 use super::LOST;
-use super::child::{has, orders, tried};
-use ringway::{Builder, Cqe, Errno, Local, Ring, SqPoll, Waited};
+use super::child::{has, in_child, orders, tried};
+use super::refuse::deny;
+use ringway::{Builder, Cqe, EnterError, Errno, Local, Ring, SqPoll, Waited};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -231,4 +232,51 @@ fn an_iteration_ends_where_it_is_left() {
         }
         assert!(seen.into_iter().eq(0..800));
     }
+}
+
+/// Entries of other sizes, pushed in turn and out of turn: each second half is clean, and each
+/// CQE is seen.
+#[test]
+fn entries_are_as_large_as_they_are() {
+    for order in orders("local::entries_are_as_large_as_they_are") {
+        let big = || Ring::builder(8).order(order).sqe128();
+        for (ring, is_backwards) in [(local(|_| big()), false), (local(|_| big().cqe32()), true)] {
+            rounds(&ring, is_backwards);
+        }
+    }
+    fn rounds(ring: &Local, is_backwards: bool) {
+        for round in 0..5 {
+            let mut slots = [(); 4].map(|()| ring.pop().unwrap());
+            for (slot, number) in slots.iter_mut().zip(0..) {
+                // SAFETY: a NOP holds no pointer.
+                unsafe { slot.prep_nop() }.user_data(number);
+                // SAFETY: as above.
+                let command = unsafe { slot.command_mut() };
+                assert_eq!(command, [0; 80]);
+                command[16..].fill(0xFF);
+            }
+            if is_backwards && round % 2 == 1 {
+                slots.reverse();
+            }
+            slots.into_iter().for_each(|slot| slot.push());
+            ring.submit().unwrap();
+            let seen = ring.reap_iter().map(|cqe| cqe.user_data());
+            let mut seen: Vec<_> = seen.collect();
+            seen.sort_unstable();
+            assert_eq!(seen, [0, 1, 2, 3], "round {round}, {is_backwards}");
+        }
+    }
+}
+
+/// From then on each call says so, also where it has nothing to do.
+#[test]
+fn a_lost_completion_is_told() {
+    in_child("local::a_lost_completion_is_told", || {
+        let ring = local(|builder| builder);
+        deny(libc::SYS_io_uring_enter, None, libc::EBADR);
+        let lost = Err(EnterError::CompletionLost);
+        assert_eq!(ring.submit(), Ok(()), "there was nothing to submit");
+        assert_eq!(ring.wait(None).map(|_| ()), lost);
+        assert_eq!(ring.submit(), lost);
+    });
 }

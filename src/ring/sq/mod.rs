@@ -2,7 +2,7 @@
 //! The protocol is in [`super`], rules S1 to S8.
 
 #[cfg(not(ringway_loom))]
-mod local;
+pub(super) mod local;
 mod walk;
 
 use super::Owner;
@@ -129,42 +129,75 @@ impl SqQueue {
 
     #[inline(always)]
     pub(crate) fn pop<R: Owner>(&self) -> Option<Claim> {
+        #[cfg(not(ringway_loom))]
+        if R::IS_LOCAL {
+            return self.pop_local(1);
+        }
         let mut slot = 0;
         let read = |at| {
             slot = self.slot_at(at);
             true
         };
         let position = self.claim::<R>(|_| 1, read)?;
-        if !R::IS_LOCAL {
-            hint::will_write(self.sqe(position.wrapping_add(AHEAD)));
-        }
-        Some(Claim {
+        hint::will_write(self.sqe(position.wrapping_add(AHEAD)));
+        let claim = Claim {
             position,
             slot,
             len: 1,
             linked: 0,
-        })
+        };
+        self.clear_if_big(claim);
+        Some(claim)
     }
 
     #[inline(always)]
     pub(crate) fn pop_batch<R: Owner>(&self, len: u32) -> Option<Claim> {
-        if len == 0 || len > self.view.entries() {
+        if len == 0 {
             return None;
         }
+        #[cfg(not(ringway_loom))]
+        if R::IS_LOCAL {
+            return self.pop_local(len);
+        }
         let claim = match self.order {
-            Order::Claim => {
-                let position = self.claim::<R>(|_| len, |_| true)?;
-                self.in_claim_order(position, len)
-            }
+            Order::Claim => self.pop_in_claim_order::<R>(len)?,
             Order::Any => self.pop_run::<R>(len)?,
         };
-        if !R::IS_LOCAL && claim.linked == 0 {
+        if claim.linked == 0 {
             let slots = claim.slot..claim.slot.wrapping_add(len);
             // SAFETY: the slots are the ring's.
             let sqe = |slot| unsafe { self.view.sqes().of(slot & self.view.mask()) };
             slots.for_each(|slot| hint::will_write(sqe(slot)));
         }
+        self.clear_if_big(claim);
         Some(claim)
+    }
+
+    /// Makes NOPs of the second halves of SQEs, where they have some: what is prepared is the
+    /// first.
+    #[inline(always)]
+    fn clear_if_big(&self, claim: Claim) {
+        if self.view.sqes().are_big() {
+            self.clear_second_halves(claim);
+        }
+    }
+
+    #[cold]
+    fn clear_second_halves(&self, claim: Claim) {
+        // SAFETY: the claim made the slots the caller's, and there is no reference into them yet.
+        for slot in unsafe { self.walk(claim) } {
+            // SAFETY: as above; the caller has seen that SQEs are big.
+            unsafe {
+                let half = self.view.sqes().second_half_of(slot);
+                half.with_mut(|half| half.write(Sqe::default()));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn pop_in_claim_order<R: Owner>(&self, len: u32) -> Option<Claim> {
+        let position = self.claim::<R>(|_| len, |_| true)?;
+        Some(self.in_claim_order(position, len))
     }
 
     fn in_claim_order(&self, position: u64, len: u32) -> Claim {

@@ -1,6 +1,7 @@
 //! The slots of a claim, one after the other.
 
 use crate::sync::UnsafeCell;
+use std::ops::Range;
 
 /// The slots of a claim, in order.
 pub(crate) struct Walk<'q> {
@@ -13,16 +14,11 @@ pub(crate) struct Walk<'q> {
 }
 
 impl Walk<'_> {
-    /// Whether the slots are found by links, not side by side.
+    /// All of them, where they lie one after the other: not by links, nor round the end.
     #[inline(always)]
-    pub(crate) fn are_linked(&self) -> bool {
-        self.links.is_some()
-    }
-
-    /// The slot so far after the next, where they lie side by side.
-    #[inline(always)]
-    pub(crate) fn neighbour(&self, after: u32) -> u32 {
-        self.next.wrapping_add(after) & self.mask
+    pub(crate) fn run(&self) -> Option<Range<u32>> {
+        let is_run = self.links.is_none() && self.left <= self.mask - self.next + 1;
+        is_run.then(|| self.next..self.next + self.left)
     }
 }
 

@@ -41,12 +41,19 @@ fn push(sq: &Sq, len: u32, mut next: impl FnMut() -> (Op, u64)) -> bool {
     room.is_some()
 }
 
-/// A refusal to be tried again is no failure: what is pushed stays.
 #[inline(always)]
 fn check(entered: Result<(), EnterError>) {
-    match entered {
-        Ok(()) | Err(EnterError::Busy | EnterError::Interrupted) => {}
-        Err(error) => panic!("{error}"),
+    if let Err(error) = entered {
+        refused(error);
+    }
+}
+
+/// A refusal to be tried again is no failure: what is pushed stays.
+#[cold]
+fn refused(error: EnterError) {
+    match error {
+        EnterError::Busy | EnterError::Interrupted => {}
+        error => panic!("{error}"),
     }
 }
 
