@@ -27,6 +27,9 @@ pub struct Span {
 }
 
 impl Op {
+    /// A NOP that posts no CQE.
+    pub const SILENT: [u64; 8] = [1 << 14, 0, 0, 0, 0, 0, 0, 0];
+
     /// As the `io-uring` crate writes it.
     #[inline(always)]
     pub fn entry(self, user_data: u64) -> squeue::Entry {

@@ -6,6 +6,7 @@ use crate::design::locked::{Locked, ParkingLot, Std};
 use crate::design::per_thread::PerThread;
 use crate::design::queued::Queued;
 use crate::design::raw::Raw;
+use crate::design::raw_two::RawTwo;
 use crate::design::ringway::{InSet, Leading, Own, Shared};
 use crate::design::{self, Design, Setup};
 use crate::load::clock::Spread;
@@ -61,12 +62,15 @@ pub struct Peer {
     pub helps: bool,
     /// It stands for its family where not all are run.
     pub stands: bool,
+    /// It is made for so many threads.
+    pub only: Option<u32>,
     pub measure: Measure,
 }
 
 impl Peer {
     pub fn runs(&self, cell: Cell) -> bool {
-        self.stands || cell.workload.is_for_all()
+        let is_for = self.only.is_none_or(|threads| threads == cell.threads);
+        is_for && (self.stands || cell.workload.is_for_all())
     }
 
     /// The same, named as a control.
@@ -130,6 +134,7 @@ fn peer<D: Design>(name: &'static str, family: Family, setup: Setup, about: &'st
         setup,
         helps: D::SERVES,
         stands: false,
+        only: None,
         measure: measure_nops::<D>,
     }
 }
@@ -248,6 +253,15 @@ fn rings_of_threads() -> Vec<Peer> {
             CLAIM,
             "a hand-written loop, the system call inlined",
         ),
+        Peer {
+            only: Some(2),
+            ..peer::<RawTwo>(
+                "raw-two",
+                Limit,
+                CLAIM,
+                "one ring of two threads by hand: one enters and reaps for both",
+            )
+        },
         peer::<Raw<true>>("raw-array", Limit, ANY, "raw with the kernel's SQ array"),
         peer::<Raw<false>>("raw-call", Limit, CLAIM, "raw, entering through libc"),
         peer::<Raw<true>>("raw-defer", Limit, DEFER, "raw on a ring of one thread's"),

@@ -6,6 +6,7 @@ pub mod locked;
 pub mod per_thread;
 pub mod queued;
 pub mod raw;
+pub mod raw_two;
 pub mod ringway;
 
 use std::os::fd::RawFd;

@@ -173,6 +173,44 @@ impl<'r, const INLINE: bool> RawPort<'r, INLINE> {
     }
 }
 
+/// For threads that share a ring by hand.
+impl RawPort<'_, true> {
+    /// Writes SQEs from a place on, which are the caller's.
+    #[inline(always)]
+    pub fn write(&mut self, from: u32, len: u32, mut next: impl FnMut() -> [u64; 8]) {
+        for i in 0..len {
+            // SAFETY: the ring has SQ slots; that this one is free is the caller's business.
+            unsafe {
+                let slot = self.sqes.add((from.wrapping_add(i) & (SQ - 1)) as usize);
+                slot.write(next());
+            }
+        }
+    }
+
+    /// Has the lines of SQEs brought here.
+    #[inline(always)]
+    pub fn fetch(&self, from: u32, len: u32) {
+        #[cfg(target_arch = "x86_64")]
+        for i in 0..len {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: within the array; a prefetch changes nothing.
+            unsafe {
+                let slot = self.sqes.add((from.wrapping_add(i) & (SQ - 1)) as usize);
+                _mm_prefetch::<_MM_HINT_T0>(slot.as_ptr().cast());
+            }
+        }
+        let _ = (from, len);
+    }
+
+    /// Has the kernel take so many more, which lie ready.
+    #[inline(always)]
+    pub fn enter(&mut self, len: u32) -> bool {
+        self.tail = self.tail.wrapping_add(len);
+        self.sq_tail.store(self.tail, Release);
+        enter::<true>(self.ring, len, 0, 0) == len as i32
+    }
+}
+
 impl<const INLINE: bool> Port for RawPort<'_, INLINE> {
     #[inline(always)]
     fn submit(
