@@ -1,11 +1,13 @@
 //! Who is measured, and what each is compared with.
 
 use crate::cells::{Cell, Workload};
+use crate::design::alone::Alone;
 use crate::design::combining::Combining as ByOne;
 use crate::design::locked::{Locked, ParkingLot, Std};
 use crate::design::per_thread::PerThread;
 use crate::design::queued::Queued;
 use crate::design::raw::Raw;
+use crate::design::raw_locked::RawLocked;
 use crate::design::raw_two::RawTwo;
 use crate::design::ringway::{InSet, Leading, Own, Shared};
 use crate::design::{self, Design, Setup};
@@ -260,6 +262,24 @@ fn rings_of_threads() -> Vec<Peer> {
                 Limit,
                 CLAIM,
                 "one ring of two threads by hand: one enters and reaps for both",
+            )
+        },
+        Peer {
+            only: Some(1),
+            ..peer::<RawLocked>(
+                "raw-locked",
+                Limit,
+                CLAIM,
+                "raw with the four locked instructions of a ring that can be shared",
+            )
+        },
+        Peer {
+            only: Some(1),
+            ..peer::<Alone>(
+                "kernel",
+                Limit,
+                CLAIM,
+                "the kernel alone: SQEs written once, CQEs not read",
             )
         },
         peer::<Raw<true>>("raw-array", Limit, ANY, "raw with the kernel's SQ array"),

@@ -1,11 +1,13 @@
 //! The ways to use a ring, or several, from several threads.
 
+pub mod alone;
 pub mod combining;
 pub mod liburing;
 pub mod locked;
 pub mod per_thread;
 pub mod queued;
 pub mod raw;
+pub mod raw_locked;
 pub mod raw_two;
 pub mod ringway;
 

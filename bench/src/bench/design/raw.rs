@@ -173,7 +173,7 @@ impl<'r, const INLINE: bool> RawPort<'r, INLINE> {
     }
 }
 
-/// For threads that share a ring by hand.
+/// For other loops by hand.
 impl RawPort<'_, true> {
     /// Writes SQEs from a place on, which are the caller's.
     #[inline(always)]
@@ -200,6 +200,16 @@ impl RawPort<'_, true> {
             }
         }
         let _ = (from, len);
+    }
+
+    /// Takes what is ready unread.
+    #[inline(always)]
+    pub fn skip(&mut self) -> u32 {
+        let tail = self.cq_tail.load(Acquire);
+        let count = tail.wrapping_sub(self.head);
+        self.head = tail;
+        self.cq_head.store(tail, Release);
+        count
     }
 
     /// Has the kernel take so many more, which lie ready.
