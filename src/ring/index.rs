@@ -56,12 +56,12 @@ impl Stamp {
         Self::wanted(ticket.wrapping_sub(1))
     }
 
+    #[inline(always)]
     pub(crate) fn look(self, ticket: u64) -> Found {
-        let distance = (self.0 & !LEN_MASK).wrapping_sub(ticket << LEN_BITS) as i64;
-        match (distance, (self.0 & LEN_MASK) as u32) {
-            (0, 0) => Found::Older,
-            (0, len) => Found::Ready(len),
-            (behind, _) if behind < 0 => Found::Older,
+        // Of the ticket itself this is the length; else it is out of a length's range.
+        match self.0.wrapping_sub(Self::wanted(ticket).0) {
+            len @ 1..=LEN_MASK => Found::Ready(len as u32),
+            behind if behind as i64 <= 0 => Found::Older,
             _ => Found::Newer,
         }
     }

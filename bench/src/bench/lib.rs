@@ -7,6 +7,7 @@
 
 #[cfg(test)]
 mod broken;
+pub mod ceiling;
 pub mod cells;
 pub mod design;
 pub mod enter;
@@ -14,6 +15,7 @@ pub mod goals;
 pub mod load;
 pub mod machine;
 pub mod op;
+pub mod outcomes;
 pub mod peers;
 pub mod plot;
 pub mod report;

@@ -6,8 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::cells::{Cell, Workload};
-use crate::goals::{self, Against, Verdict};
+use crate::goals::Against;
 use crate::machine::Facts;
+use crate::outcomes::{self, Verdict};
 use crate::peers::{Family, Peer};
 use crate::plot::{self, Plot};
 use crate::rounds::Results;
@@ -127,21 +128,13 @@ impl Report<'_> {
         }
         line += ")";
         for &(name, workload, threads, ours, against) in LINE {
-            let goal = goals::Goal {
-                group: "",
-                workloads: &[],
-                threads: &[],
-                ours,
-                against,
-                bounds: &[],
-            };
             // Of NOPs all batches, of the rest what was promised.
             let of = self.cells.iter().filter(|cell| {
                 (cell.workload, cell.threads) == (workload, threads)
                     && (workload.is_for_all() || cell.batch == 1)
             });
             let numbers = of.map(|&cell| {
-                let measured = goal.measured(self.results, self.peers, cell, distance);
+                let measured = against.measured(self.results, self.peers, (cell, ours), distance);
                 measured.map_or(" -".into(), |(_, ratio)| {
                     let digits = if ratio.median < 50.0 { 2 } else { 0 };
                     format!(" {:.digits$}", ratio.median)
@@ -265,7 +258,8 @@ impl Report<'_> {
                 for distance in self.distances() {
                     let cells = self.cells.iter();
                     let cells = cells.filter(|c| (c.workload, c.threads) == (workload, threads));
-                    let off = cells.map(|&c| goals::noise(self.results, self.peers, c, distance));
+                    let off =
+                        cells.map(|&c| outcomes::noise(self.results, self.peers, c, distance));
                     let Some(off) = off.reduce(f64::max) else {
                         continue;
                     };
@@ -284,7 +278,7 @@ impl Report<'_> {
 
     /// The file, without the plots.
     pub fn markdown(&self, plots: &[Plot]) -> String {
-        let outcomes = goals::outcomes(self.results, self.peers);
+        let outcomes = outcomes::outcomes(self.results, self.peers);
         let count = |verdict| outcomes.iter().filter(|o| o.verdict == verdict).count();
         let mut text = String::from("# Ringway and what its users would pick instead\n\n");
         let _ = writeln!(
@@ -331,12 +325,16 @@ impl Report<'_> {
         let _ = writeln!(text, "## The control\n\n{}", self.control());
         let _ = writeln!(
             text,
-            "## The goals\n\n{} met; {} not met by less than the control differs; {} not met. \
+            "## The goals\n\n{} met; {} not met by less than the control differs; {} beyond reach; {} not met. \
              A column is a size: the batch, or connections a thread. Ratios are medians of the rounds' ratios \
-             [least to most]; `noise` is a goal missed by less than the cell's control differs. Where the CPUs are \
+             [least to most]; `noise` is a goal missed by less than the cell's control differs. One is beyond reach \
+             if a limit that was measured in the same rounds is lower: what the kernel takes alone, in the batches that \
+             go best, for all that goes through one ring; the raw loop on a ring of each thread's; the raw loop with \
+             locked instructions. What two threads reach by hand is no such limit, and is shown. Where the CPUs are \
              neither near nor far, the goals of both are held against what was measured.\n\n{}\n{}",
             count(Verdict::Met),
             count(Verdict::Noise),
+            count(Verdict::Beyond),
             count(Verdict::NotMet),
             verdicts::table(&outcomes),
             verdicts::instructions()

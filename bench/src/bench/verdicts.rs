@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use crate::goals::{Against, Outcome, Verdict};
+use crate::ceiling::Reach;
+use crate::goals::Against;
+use crate::outcomes::{Outcome, Verdict};
 use crate::stats::Spread;
 
 /// A line for each goal, workload, number of threads and distance; a column for each size.
@@ -59,6 +61,7 @@ fn outcome(before: String, outcome: &&Outcome) -> String {
         other,
         measured,
         bound,
+        reach,
         verdict,
         cell,
         ..
@@ -77,7 +80,12 @@ fn outcome(before: String, outcome: &&Outcome) -> String {
         true => "",
         false => of.name(),
     };
-    text + &format!("; {of} goal {bound}: {}", verdict.name()).replace("  ", " ")
+    text += &format!("; {of} goal {bound}: {}", verdict.name()).replace("  ", " ");
+    match (verdict, reach) {
+        (Verdict::Beyond, Some(Reach::AtMost(most))) => text + &format!(" ({most:.2} there is)"),
+        (Verdict::NotMet, Some(Reach::ByHand(ratio))) => text + &format!(" (by hand {ratio:.2})"),
+        _ => text,
+    }
 }
 
 /// The goals that are not a matter of time.

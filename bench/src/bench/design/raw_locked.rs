@@ -2,7 +2,7 @@
 //! told apart: what a shared ring can come to while one thread uses it.
 
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
 use super::raw::{RawPort, RawRing};
 use super::{Design, Port, Setup};
@@ -55,8 +55,7 @@ impl Port for LockedPort<'_> {
         shared.claimed.fetch_add(len.into(), AcqRel);
         shared.role.swap(1, Acquire);
         let is_pushed = self.raw.submit(len, next, seen);
-        shared.role.store(0, Release);
-        fence(SeqCst);
+        shared.role.swap(0, SeqCst);
         is_pushed
     }
 
