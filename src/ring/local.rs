@@ -8,7 +8,6 @@ use crate::abi::{Cqe, Cqe32, enter, register, setup};
 use crate::setup::{Features, Mode, Opened, Probe, SetupError};
 use crate::syscall::Errno;
 use std::fmt;
-use std::hint::cold_path;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -311,6 +310,7 @@ impl Local {
         ReapIter {
             core,
             tail,
+            taken: core.cq.taken(),
             is_small,
         }
     }
@@ -410,7 +410,16 @@ pub struct ReapIter<'r> {
     core: &'r Core,
     /// Where what was ready ends, on a ring whose CQEs are all small.
     tail: u32,
+    /// How far it was read.
+    taken: u32,
     is_small: bool,
+}
+
+impl ReapIter<'_> {
+    #[cold]
+    fn next_sized(&self) -> Option<Cqe> {
+        self.core.cq.pop::<Local>()
+    }
 }
 
 impl Iterator for ReapIter<'_> {
@@ -419,11 +428,8 @@ impl Iterator for ReapIter<'_> {
     #[inline(always)]
     fn next(&mut self) -> Option<Cqe> {
         match self.is_small {
-            true => self.core.cq.take_until(self.tail),
-            false => {
-                cold_path();
-                self.core.cq.pop::<Local>()
-            }
+            true => self.core.cq.take_until(self.tail, &mut self.taken),
+            false => self.next_sized(),
         }
     }
 }

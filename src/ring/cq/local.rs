@@ -4,6 +4,7 @@
 use super::CqQueue;
 use crate::abi::Cqe;
 use std::cell::Cell;
+use std::hint::cold_path;
 
 /// How far CQEs were read. The head that the kernel sees is as far, but while an iterator is
 /// at it (rule L3).
@@ -22,7 +23,7 @@ impl Taken {
 impl CqQueue {
     #[inline(always)]
     pub(super) fn pop_local(&self) -> Option<Cqe> {
-        let cqe = self.take_until(self.view.tail());
+        let cqe = self.take_until(self.view.tail(), &mut self.taken());
         self.give_back();
         cqe
     }
@@ -39,22 +40,33 @@ impl CqQueue {
         count
     }
 
+    /// How far CQEs were read.
+    #[inline(always)]
+    pub(in crate::ring) fn taken(&self) -> u32 {
+        self.taken.0.get()
+    }
+
     /// Whether a CQE lies ready before a tail.
     #[inline(always)]
     pub(in crate::ring) fn is_before(&self, tail: u32) -> bool {
-        tail.wrapping_sub(self.taken.0.get()) as i32 > 0
+        tail.wrapping_sub(self.taken()) as i32 > 0
     }
 
     /// The next one, if it lies before a tail; others may have read past that meanwhile. The
-    /// kernel gets its slot later.
+    /// kernel gets its slot later. `near` is how far the caller knows it was read: so it need
+    /// not wait for what it stored itself.
     #[inline(always)]
-    pub(in crate::ring) fn take_until(&self, tail: u32) -> Option<Cqe> {
-        if !self.is_before(tail) {
+    pub(in crate::ring) fn take_until(&self, tail: u32, near: &mut u32) -> Option<Cqe> {
+        if *near != self.taken() {
+            cold_path();
+            *near = self.taken();
+        }
+        if tail.wrapping_sub(*near) as i32 <= 0 {
             return None;
         }
-        let head = self.taken.0.get();
-        let cqe = self.view.read_small(self.view.slot_of(head));
-        self.taken.0.set(head.wrapping_add(1));
+        let cqe = self.view.read_small(self.view.slot_of(*near));
+        *near = near.wrapping_add(1);
+        self.taken.0.set(*near);
         Some(cqe)
     }
 
