@@ -173,27 +173,6 @@ impl SqQueue {
         Some(claim)
     }
 
-    /// Makes NOPs of the second halves of SQEs, where they have some: what is prepared is the
-    /// first.
-    #[inline(always)]
-    fn clear_if_big(&self, claim: Claim) {
-        if self.view.sqes().are_big() {
-            self.clear_second_halves(claim);
-        }
-    }
-
-    #[cold]
-    fn clear_second_halves(&self, claim: Claim) {
-        // SAFETY: the claim made the slots the caller's, and there is no reference into them yet.
-        for slot in unsafe { self.walk(claim) } {
-            // SAFETY: as above; the caller has seen that SQEs are big.
-            unsafe {
-                let half = self.view.sqes().second_half_of(slot);
-                half.with_mut(|half| half.write(Sqe::default()));
-            }
-        }
-    }
-
     #[inline(always)]
     fn pop_in_claim_order<R: Owner>(&self, len: u32) -> Option<Claim> {
         let position = self.claim::<R>(|_| len, |_| true)?;

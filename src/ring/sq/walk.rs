@@ -1,5 +1,7 @@
-//! The slots of a claim, one after the other.
+//! The slots of a claim, one after the other, and both halves of each.
 
+use super::{Claim, SqQueue};
+use crate::abi::Sqe;
 use crate::sync::UnsafeCell;
 use std::ops::Range;
 
@@ -36,5 +38,28 @@ impl Iterator for Walk<'_> {
             Some(_) => slot,
         };
         Some(slot)
+    }
+}
+
+impl SqQueue {
+    /// Makes NOPs of the second halves of SQEs, where they have some: what is prepared is the
+    /// first.
+    #[inline(always)]
+    pub(super) fn clear_if_big(&self, claim: Claim) {
+        if self.view.sqes().are_big() {
+            self.clear_second_halves(claim);
+        }
+    }
+
+    #[cold]
+    fn clear_second_halves(&self, claim: Claim) {
+        // SAFETY: the claim made the slots the caller's, and there is no reference into them yet.
+        for slot in unsafe { self.walk(claim) } {
+            // SAFETY: as above; the caller has seen that SQEs are big.
+            unsafe {
+                let half = self.view.sqes().second_half_of(slot);
+                half.with_mut(|half| half.write(Sqe::default()));
+            }
+        }
     }
 }
