@@ -83,7 +83,7 @@ impl Local {
         if !core.sq.is_plain() {
             return self.submit_detoured();
         }
-        self.submit_to(core.sq.publish_plain())
+        self.submit_to(core.sq.publish_plain() as u32)
     }
 
     #[cold]

@@ -42,8 +42,9 @@ impl Ceiling {
         match self {
             Self::Open => None,
             Self::OneRing => {
-                let sizes = [1, 8, 32, 128].map(|size| Cell::new(Workload::NopOpen, 1, size));
-                let rates = sizes.into_iter().filter_map(|cell| of((cell, "kernel")));
+                let sizes = Workload::NopOpen.sizes().iter();
+                let cells = sizes.map(|&size| Cell::new(Workload::NopOpen, 1, size));
+                let rates = cells.filter_map(|cell| of((cell, "kernel")));
                 rates.reduce(f64::max).map(Reach::AtMost)
             }
             Self::Rings => of((cell, "raw")).map(Reach::AtMost),

@@ -100,7 +100,7 @@ impl Workload {
         }
     }
 
-    fn sizes(self) -> &'static [u32] {
+    pub fn sizes(self) -> &'static [u32] {
         match self {
             PingPongUnix | PingPongTcp => &[1, 8, 64],
             Wake | Idle => &[1],

@@ -61,7 +61,7 @@ impl CqQueue {
             cold_path();
             *near = self.taken();
         }
-        if tail.wrapping_sub(*near) as i32 <= 0 {
+        if !self.is_before(tail) {
             return None;
         }
         let cqe = self.view.read_small(self.view.slot_of(*near));

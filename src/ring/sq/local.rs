@@ -162,16 +162,14 @@ impl SqQueue {
         if self.local.early.get() > 0 {
             self.local.is_gap_wanted.set(true);
         }
-        let ready = self.tickets.load(Relaxed);
-        self.view.set_tail(ready as u32);
-        ready
+        self.publish_plain()
     }
 
     /// As [`SqQueue::publish_local`], where nothing lies behind a gap.
     #[inline(always)]
-    pub(in crate::ring) fn publish_plain(&self) -> u32 {
-        let ready = self.tickets.load(Relaxed) as u32;
-        self.view.set_tail(ready);
+    pub(in crate::ring) fn publish_plain(&self) -> u64 {
+        let ready = self.tickets.load(Relaxed);
+        self.view.set_tail(ready as u32);
         ready
     }
 }

@@ -48,7 +48,7 @@ impl Port for AlonePort<'_> {
             let (_, number) = next();
             self.taken.end = number + 1;
         }
-        len == 0 || self.raw.enter(len)
+        len == 0 || self.raw.take(len)
     }
 
     #[inline(always)]

@@ -173,8 +173,17 @@ impl<'r, const INLINE: bool> RawPort<'r, INLINE> {
     }
 }
 
-/// For other loops by hand.
-impl RawPort<'_, true> {
+/// What loops by hand are made of.
+impl<const INLINE: bool> RawPort<'_, INLINE> {
+    /// Writes operations from a place on.
+    #[inline(always)]
+    pub fn fill(&mut self, from: u32, len: u32, mut next: impl FnMut() -> (Op, u64)) {
+        self.write(from, len, || {
+            let (op, user_data) = next();
+            op.words(user_data)
+        });
+    }
+
     /// Writes SQEs from a place on, which are the caller's.
     #[inline(always)]
     pub fn write(&mut self, from: u32, len: u32, mut next: impl FnMut() -> [u64; 8]) {
@@ -214,10 +223,16 @@ impl RawPort<'_, true> {
 
     /// Has the kernel take so many more, which lie ready.
     #[inline(always)]
-    pub fn enter(&mut self, len: u32) -> bool {
+    pub fn take(&mut self, len: u32) -> bool {
         self.tail = self.tail.wrapping_add(len);
+        self.enter(len)
+    }
+
+    /// Has the kernel take so many, up to `self.tail`.
+    #[inline(always)]
+    fn enter(&mut self, len: u32) -> bool {
         self.sq_tail.store(self.tail, Release);
-        enter::<true>(self.ring, len, 0, 0) == len as i32
+        enter::<INLINE>(self.ring, len, 0, 0) == len as i32
     }
 }
 
@@ -232,6 +247,7 @@ impl<const INLINE: bool> Port for RawPort<'_, INLINE> {
         if SQ - self.tail.wrapping_sub(self.sq_head.load(Acquire)) < len {
             return false;
         }
+        // Not by `fill`, which counts both: two instructions more for each.
         for _ in 0..len {
             let (op, user_data) = next();
             // SAFETY: the slot is free, and the ring has SQ of them.
@@ -241,8 +257,7 @@ impl<const INLINE: bool> Port for RawPort<'_, INLINE> {
             }
             self.tail = self.tail.wrapping_add(1);
         }
-        self.sq_tail.store(self.tail, Release);
-        enter::<INLINE>(self.ring, len, 0, 0) == len as i32
+        self.enter(len)
     }
 
     #[inline(always)]

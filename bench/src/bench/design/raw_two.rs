@@ -82,7 +82,7 @@ impl TwoPort<'_> {
     #[inline(always)]
     fn enter(&mut self) -> bool {
         self.raw.fetch(self.start(false), self.piece);
-        let is_taken = self.raw.enter(2 * self.piece);
+        let is_taken = self.raw.take(2 * self.piece);
         self.count += 1;
         self.two.taken.store(self.count, Release);
         is_taken
@@ -109,10 +109,7 @@ impl TwoPort<'_> {
                 spin_loop();
             }
             let own = self.start(true);
-            self.raw.write(own, self.piece, || {
-                let (op, user_data) = next();
-                op.words(user_data)
-            });
+            self.raw.fill(own, self.piece, &mut next);
             if !self.enter() {
                 return false;
             }
@@ -132,10 +129,7 @@ impl TwoPort<'_> {
                 spin_loop();
             }
             let own = self.start(false);
-            self.raw.write(own, self.piece, || {
-                let (op, user_data) = next();
-                op.words(user_data)
-            });
+            self.raw.fill(own, self.piece, &mut next);
             self.count += 1;
             self.two.filled.store(self.count, Release);
         }
