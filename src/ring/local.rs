@@ -312,6 +312,7 @@ impl Local {
             tail,
             taken: core.cq.taken(),
             is_small,
+            ring: PhantomData,
         }
     }
 
@@ -404,7 +405,13 @@ impl Local {
     }
 }
 
-/// See [`Local::reap_iter`].
+/// See [`Local::reap_iter`]. It stays on the ring's thread:
+///
+/// ```compile_fail,E0277
+/// let ring = ringway::Ring::builder(8).build_local().unwrap();
+/// let cqes = ring.reap_iter();
+/// std::thread::scope(|scope| { scope.spawn(move || cqes.count()); });
+/// ```
 #[must_use = "completions are taken as the iterator is asked for them"]
 pub struct ReapIter<'r> {
     core: &'r Core,
@@ -413,6 +420,8 @@ pub struct ReapIter<'r> {
     /// How far it was read.
     taken: u32,
     is_small: bool,
+    /// It is at the queue of one thread (rule L1).
+    ring: PhantomData<&'r Local>,
 }
 
 impl ReapIter<'_> {
