@@ -26,6 +26,8 @@ pub(crate) enum RingFd {
 #[derive(Debug)]
 pub(crate) struct RegisteredIndex {
     index: u32,
+    /// Whose thread's it is: a forked child has places of its own.
+    process: u32,
     /// Before Linux 6.3, `io_uring_register` takes the descriptor only.
     registers_by: Option<Arc<OwnedFd>>,
 }
@@ -36,11 +38,7 @@ impl RingFd {
     }
 
     pub(crate) fn registered(index: u32) -> Self {
-        let registers_by = None;
-        Self::Registered(RegisteredIndex {
-            index,
-            registers_by,
-        })
+        Self::Registered(RegisteredIndex::new(index, None))
     }
 
     /// The ring by an index of the calling thread as well.
@@ -86,6 +84,15 @@ impl RingFd {
 }
 
 impl RegisteredIndex {
+    fn new(index: u32, registers_by: Option<Arc<OwnedFd>>) -> Self {
+        let process = std::process::id();
+        Self {
+            index,
+            process,
+            registers_by,
+        }
+    }
+
     /// A place for this ring, among those of the calling thread.
     pub(crate) fn of(fd: &Arc<OwnedFd>, features: u32) -> Result<Self, Errno> {
         let mut update = abi::RsrcUpdate {
@@ -104,10 +111,8 @@ impl RegisteredIndex {
                 1,
             )
         }?;
-        Ok(Self {
-            index: update.offset,
-            registers_by: (features & features::REG_REG_RING == 0).then(|| fd.clone()),
-        })
+        let registers_by = (features & features::REG_REG_RING == 0).then(|| fd.clone());
+        Ok(Self::new(update.offset, registers_by))
     }
 
     pub(crate) fn index(&self) -> u32 {
@@ -135,6 +140,9 @@ impl RegisteredIndex {
 
 impl Drop for RegisteredIndex {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            return;
+        }
         let mut update = abi::RsrcUpdate {
             offset: self.index,
             ..abi::RsrcUpdate::default()
