@@ -128,6 +128,13 @@ pub const MODELS: &[Model] = &[
         ..Model::new("refused_late_for_another", || refused_for_another(1))
     },
     Model {
+        aims: &["DEBT_TAKEN"],
+        bound: Some(2),
+        witnesses: &["refused", "paid by another"],
+        floor: 19_000,
+        ..Model::new("refused_late_for_a_submit", refused_for_a_submit)
+    },
+    Model {
         aims: &["LAST_PASS_FORGETS"],
         bound: Some(3),
         witnesses: &["refused", "last pass"],
@@ -392,6 +399,30 @@ fn refused_for_another(max_passes: u32) {
     let refused = submitter.submit();
     other.join().unwrap();
     waiter.join().unwrap();
+    if refused.is_err() {
+        witness("refused");
+        ring.cq().wait(Some(Duration::ZERO)).unwrap();
+        log.assert_each_once(&[1]);
+    }
+}
+
+/// Who takes the debt over by a submit, with nothing of its own to go by, submits it.
+fn refused_for_a_submit() {
+    let simulation = simulated(2, Any)
+        .max_passes(1)
+        .faults(|call| (call == 0).then(|| Errno::from_raw(libc::EAGAIN)));
+    let (ring, _, log) = recorded(simulation);
+    let (worker, submitter, payer, seen) = (ring.sq(), ring.sq(), ring.sq(), log.clone());
+    let other = loom::thread::spawn(move || assert!(push(&worker, 1)));
+    let payer = loom::thread::spawn(move || {
+        let _ = payer.submit();
+        if !seen.all().is_empty() {
+            witness("paid by another");
+        }
+    });
+    let refused = submitter.submit();
+    other.join().unwrap();
+    payer.join().unwrap();
     if refused.is_err() {
         witness("refused");
         ring.cq().wait(Some(Duration::ZERO)).unwrap();

@@ -90,9 +90,12 @@ pub(crate) const SUBMIT_ASKED: Edge = Edge::new("SUBMIT_ASKED", SeqCst);
 /// [`SUBMIT_ASKED`].
 pub(crate) const SUBMIT_LEFT: Edge = Edge::new("SUBMIT_LEFT", SeqCst);
 
-/// Noting that the kernel refused what is published. Partner: the fences [`SUBMIT_ASKED`]
-/// and [`SUBMIT_LEFT`] of whoever tries next, who sees the tail that was refused.
+/// Noting that the kernel refused what is published. Partners: [`DEBT_TAKEN`], and the fences
+/// [`SUBMIT_ASKED`] and [`SUBMIT_LEFT`] of whoever tries next, who sees the tail that was refused.
 pub(crate) const SUBMIT_OWED: Edge = Edge::new("SUBMIT_OWED", Release);
+
+/// Taking a debt over, before the pass that pays it. Partner: [`SUBMIT_OWED`].
+pub(crate) const DEBT_TAKEN: Edge = Edge::new("DEBT_TAKEN", Acquire);
 
 /// Full fence between the tail and NEED_WAKEUP (SQPOLL). Partner:
 /// `smp_mb__after_atomic` in `io_sq_thread`.
@@ -145,6 +148,7 @@ pub(crate) mod weaken {
         &SUBMIT_ASKED,
         &SUBMIT_LEFT,
         &SUBMIT_OWED,
+        &DEBT_TAKEN,
         &SQPOLL_FENCE,
         &SEAT_FREED,
         &SEAT_TAKEN,

@@ -166,18 +166,16 @@ impl Submitter {
     #[inline(always)]
     fn pay(&self) {
         if self.owes() {
-            // Ordering: Relaxed. What was refused in a last pass reaches this one by a fence
-            // after the look, or by the role: who comes to a last pass without that fence has
-            // seen something ready before it gave the role up.
-            self.is_owed.swap(false, Relaxed);
+            // Ordering: Acquire, see `DEBT_TAKEN`.
+            self.is_owed.swap(false, edges::DEBT_TAKEN.order());
         }
     }
 
     /// Whether an earlier submit had to leave something behind.
     #[inline(always)]
     pub(crate) fn owes(&self) -> bool {
-        // Ordering: Relaxed; the pass that takes it over acquires what was refused, and between
-        // who sees it and who gives the role up there are the fences of `SUBMIT_ASKED`.
+        // Ordering: Relaxed; `DEBT_TAKEN` acquires what was refused, and between who sees it and
+        // who gives the role up there are the fences of `SUBMIT_ASKED`.
         self.is_owed.load(Relaxed)
     }
 }
