@@ -217,6 +217,23 @@ impl Drop for Role<'_> {
     }
 }
 
+/// A pass of who has given the role up. Lost to an error or a panic, as the role, it leaves a
+/// debt behind.
+struct Late<'s>(&'s Submitter);
+
+impl Late<'_> {
+    fn owes_nothing(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Late<'_> {
+    fn drop(&mut self) {
+        self.0.owe();
+        self.0.is_late.set(false);
+    }
+}
+
 /// Why entering the kernel failed. The result of an operation is never here: it
 /// comes in its CQE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -376,19 +393,25 @@ impl Core {
             reached("last pass");
             let walked = role.walked();
             role.give_up();
+            let late = Late(&self.submitter);
             let (tail, passed) = self.late_pass(by, walked, passes == 0);
             let again = match passed {
                 Ok(()) => {
                     then();
+                    late.owes_nothing();
                     if passes == 0 {
                         return Ok(());
                     }
                     self.ask_for_more(tail)
                 }
-                Err(EnterError::Interrupted) if passes > 0 => self.submitter.ask(),
+                Err(EnterError::Interrupted) if passes > 0 => {
+                    late.owes_nothing();
+                    self.submitter.ask()
+                }
                 Err(error) => {
-                    if !edges::broken("LAST_PASS_FORGETS") {
-                        self.submitter.owe();
+                    match edges::broken("LAST_PASS_FORGETS") {
+                        true => late.owes_nothing(),
+                        false => drop(late),
                     }
                     self.sq.is_more(tail);
                     return Err(error);

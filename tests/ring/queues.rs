@@ -4,6 +4,7 @@ use super::child::orders;
 use super::{next, push_nop, ring};
 use ringway::prep::Fixed;
 use ringway::{Cqe, Errno, Order, Ring};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 #[test]
@@ -227,6 +228,28 @@ fn submit_and_reap_hands_out_each_completion_once() {
             seen.sort_unstable();
             assert!(seen.into_iter().eq(0..THREADS * EACH), "{order:?} {passes}");
         }
+    }
+}
+
+/// The first of two passes submits half; what follows the panic is left to the next wait.
+#[test]
+fn a_panic_while_handling_leaves_nobodys_operation_behind() {
+    for order in orders("queues::a_panic_while_handling_leaves_nobodys_operation_behind") {
+        let builder = Ring::builder(16).order(order).max_passes(2);
+        let ring = builder.build().unwrap();
+        let mut cqes = [Cqe::default(); 16];
+        (0..16).for_each(|number| push_nop(&ring.sq(), number));
+        let mut handled = 0;
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            ring.submit_and_reap(&mut cqes, |reaped| {
+                handled += reaped.len();
+                panic!("as it is meant to");
+            })
+        }));
+        assert!(caught.is_err());
+        assert_eq!(handled, 8, "half the ring");
+        let rest = ring.cq().wait_reap(&mut cqes, Some(super::LOST));
+        assert_eq!(rest, Ok(8));
     }
 }
 
