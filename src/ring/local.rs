@@ -116,9 +116,10 @@ impl Local {
         }
     }
 
-    /// Why not all was taken.
+    /// Why not all was taken; a wait tries again (rule E5).
     #[cold]
     fn left(&self, entered: Result<u32, Errno>) -> EnterError {
+        self.core.submitter.owe();
         match entered {
             // Requests that could not be allocated are left in the ring.
             Ok(_) => EnterError::Busy,
@@ -208,11 +209,14 @@ impl Local {
         if core.is_sqpoll {
             request.flags |= core.wakeup_flag();
         }
-        match core.waited(enter(self.real()?, request))? {
-            Waited::Maybe if !core.is_sqpoll && core.sq.view.head_hint() != tail => {
-                Err(EnterError::Busy)
-            }
-            waited => Ok(waited),
+        let waited = core.waited(enter(self.real()?, request));
+        let is_left = !core.is_sqpoll && core.sq.view.head_hint() != tail;
+        if is_left {
+            core.submitter.owe();
+        }
+        match waited {
+            Ok(Waited::Maybe) if is_left => Err(EnterError::Busy),
+            waited => waited,
         }
     }
 

@@ -157,7 +157,7 @@ impl Submitter {
         self.role.store(FREE, edges::ROLE_FREED.order());
     }
 
-    fn owe(&self) {
+    pub(super) fn owe(&self) {
         // Ordering: Release, see `SUBMIT_OWED`.
         self.is_owed.store(true, edges::SUBMIT_OWED.order());
     }

@@ -3,7 +3,7 @@
 use super::LOST;
 use super::child::{has, in_child, orders, tried};
 use super::refuse::deny;
-use ringway::{Builder, Cqe, EnterError, Errno, Local, Ring, SqPoll, Waited};
+use ringway::{Builder, Cqe, EnterError, Errno, Local, Ring, SqPoll, Wait, Waited};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -266,6 +266,39 @@ fn entries_are_as_large_as_they_are() {
             assert_eq!(seen, [0, 1, 2, 3], "round {round}, {is_backwards}");
         }
     }
+}
+
+/// Two at a time are refused, any other number is not: a wait tries again, with the whole ring.
+#[test]
+fn a_wait_submits_what_was_refused() {
+    let waits: [fn(&Local) -> Result<Waited, EnterError>; 3] = [
+        |ring| ring.wait(Some(LOST)),
+        |ring| ring.wait_with(2, Wait::new().timeout(LOST)),
+        |ring| {
+            ring.wait_one(Some(LOST))
+                .map(|cqe| cqe.map_or(Waited::TimedOut, |_| Waited::Maybe))
+        },
+    ];
+    let submits: [fn(&Local) -> Result<(), EnterError>; 2] = [
+        |ring| ring.submit(),
+        |ring| ring.submit_and_wait(1, Some(LOST)).map(|_| ()),
+    ];
+    in_child("local::a_wait_submits_what_was_refused", || {
+        let ring = local(|builder| builder);
+        let to_submit = 1;
+        deny(libc::SYS_io_uring_enter, Some((to_submit, 2)), libc::EAGAIN);
+        for (wait, submit) in waits
+            .iter()
+            .flat_map(|wait| submits.iter().map(move |submit| (wait, submit)))
+        {
+            ring.pop_batch(2).unwrap().push();
+            assert_eq!(submit(&ring), Err(EnterError::Busy));
+            assert_eq!((ring.ready(), ring.in_use()), (0, 2));
+            assert_eq!(wait(&ring), Ok(Waited::Maybe));
+            assert_eq!(ring.in_use(), 0);
+            while ring.reap().is_some() {}
+        }
+    });
 }
 
 /// From then on each call says so, also where it has nothing to do.
