@@ -139,11 +139,18 @@ impl CqQueue {
             let (head, filled) = self.filled();
             let mark = self.marks.begin();
             let (mut slots, mut count) = (0, 0);
+            let mut is_cut = false;
             while slots < filled {
                 let slot = self.view.slot_of(head.wrapping_add(slots));
                 let cqe = self.view.read(slot);
                 let is_mixed = self.view.size() == EntrySize::Mixed;
                 let len = 1 + u32::from(is_mixed && cqe.flags & cqe_flags::BIG != 0);
+                // Words that were overwritten while they were read may say anything; of a ring
+                // that the kernel has overrun, what ends outside is the next to take.
+                is_cut = slots + len > filled;
+                if is_cut {
+                    break;
+                }
                 // The kernel's padding is small, that of a message may be big.
                 if is_mixed && cqe.flags & cqe_flags::SKIP != 0 {
                     slots += len;
@@ -156,8 +163,11 @@ impl CqQueue {
                 put(count, cqe, self.view.read_extra(slot, cqe));
                 count += 1;
             }
-            // Words that were overwritten while they were read may have said anything.
-            if slots <= filled && (slots == 0 || self.take(head, slots, &mark)) {
+            let is_taken = match slots {
+                0 => !is_cut,
+                _ => self.take(head, slots, &mark),
+            };
+            if is_taken {
                 return count;
             }
         }
@@ -174,5 +184,61 @@ impl CqQueue {
                 .commit(self.view.slot_of(head.wrapping_add(i)), mark);
         }
         true
+    }
+}
+
+#[cfg(all(test, not(ringway_loom)))]
+mod tests {
+    use super::*;
+    use crate::mapping::Pointers;
+    use crate::ring::Ring;
+    use crate::sync::atomic::{AtomicU32, AtomicU64};
+    use std::ptr::NonNull;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// A mixed CQ of four slots that holds these words, with as many filled as are given.
+    fn mixed(cqes: &'static [AtomicU64; 8], filled: u32) -> CqQueue {
+        let word = |value| NonNull::from(Box::leak(Box::new(AtomicU32::new(value))));
+        let pointers = Pointers {
+            sq_head: word(0),
+            sq_tail: word(0),
+            sq_flags: word(0),
+            sq_dropped: word(0),
+            sq_array: None,
+            sqes: NonNull::dangling(),
+            sqe_size: EntrySize::Small,
+            sq_entries: 4,
+            cq_head: word(0),
+            cq_tail: word(filled),
+            cq_flags: word(0),
+            cq_overflow: word(0),
+            cqes: NonNull::from(cqes).cast(),
+            cqe_size: EntrySize::Mixed,
+            cq_entries: 4,
+        };
+        // SAFETY: all of it is leaked, but the SQEs, which a CQ does not look at.
+        let view = unsafe { CqView::new(pointers) };
+        CqQueue::new(view, ReadMarks::new(4))
+    }
+
+    /// A big CQE in the last slot, whose second half lies on the first one.
+    #[test]
+    fn a_ring_that_was_overrun_is_reaped_to_its_end() {
+        let big = u64::from(cqe_flags::BIG) << 32;
+        let words = [90, 0, 1, 0, 2, 0, 3, big.to_le()].map(AtomicU64::new);
+        let cq = mixed(Box::leak(Box::new(words)), 5);
+        let (reaped, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut cqes = [Cqe::default(); 8];
+            for _ in 0..3 {
+                let count = cq.pop_batch::<Ring>(&mut cqes);
+                let _ = reaped.send(cqes[..count].iter().map(Cqe::user_data).collect::<Vec<_>>());
+            }
+        });
+        let mut next = || told.recv_timeout(Duration::from_secs(20)).expect("an end");
+        assert_eq!(next(), [90, 1, 2]);
+        assert_eq!(next(), [3]);
+        assert!(next().is_empty());
     }
 }
