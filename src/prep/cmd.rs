@@ -370,7 +370,8 @@ impl<R: Owner> Slot128<'_, R> {
     /// is older. Linux 6.19; `io_uring_prep_uring_cmd128(3)`.
     ///
     /// # Safety
-    /// As for [`prep_uring_cmd`](Sqe::prep_uring_cmd).
+    /// As for [`prep_uring_cmd`](Sqe::prep_uring_cmd). The SQE is pushed from this slot, not
+    /// from a copy.
     pub unsafe fn prep_uring_cmd128<'fd>(
         &mut self,
         command: u32,

@@ -65,11 +65,22 @@
 //! other means that the operation has ended. An SQE that the kernel never consumes
 //! needs nothing to stay alive.
 //!
+//! The CQE is the one that the kernel posts for the operation. A message with the same
+//! `user_data` ([`prep_msg_ring`](Sqe::prep_msg_ring), [`Ring::wake`](crate::Ring::wake)) is
+//! not it, and looks like it: give a ring's handles and descriptor only to code that is
+//! trusted not to send one.
+//!
 //! A descriptor is looked up when the operation starts. That is after the submit if
 //! the operation is linked, drained or [`force_async`](Sqe::force_async), or one that
 //! the kernel gives to a worker in any case, as it does with an fsync. Keep it open
 //! until the CQE, so that the number cannot name another file meanwhile; once started,
-//! the operation holds the file itself.
+//! the operation holds the file itself. A file that an operation replaces in the table of
+//! registered files ([`Direct::at`]) must be one that nobody counts on.
+//!
+//! An SQE may be copied from place to place before it is pushed, but for the operations of
+//! [`Slot128`](crate::Slot128): they are pushed from the slot in which they were prepared. In
+//! a place of 64 bytes the kernel would take the SQE behind it, whoever's that is, for the
+//! second half.
 //!
 //! Every prep is `unsafe`, also the few that name no memory: what a thread hands
 //! to the kernel is then found by one search.

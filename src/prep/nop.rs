@@ -134,7 +134,7 @@ impl<R: Owner> Slot128<'_, R> {
     /// is used. One CQE: `res` is 0. Linux 6.19; `io_uring_prep_nop128(3)`.
     ///
     /// # Safety
-    /// Nothing has to stay alive.
+    /// Nothing has to stay alive. The SQE is pushed from this slot, not from a copy.
     pub unsafe fn prep_nop128(&mut self) -> &mut Sqe {
         self.reset_to(Sqe {
             opcode: op::NOP128,

@@ -99,6 +99,8 @@ impl Sqe {
     /// `buf` must be valid for reads of `len` bytes, and nobody may write to them, until
     /// the CQE; the socket stays open until the CQE. With [`SendFlags::VECTORIZED`] the
     /// array must be valid for reads until submit, and what it names until the CQE. With
+    /// `MSG_ZEROCOPY` the bytes are read until the socket's error queue says that they were
+    /// sent (`MSG_ZEROCOPY` in the kernel's documentation), which is after the CQE. With
     /// [`buffer_select`](Sqe::buffer_select) `buf` is not used, and what holds for it
     /// holds for the buffers of the group.
     #[inline]
@@ -205,7 +207,8 @@ impl Sqe {
     /// # Safety
     /// `msg`, and the name and the array of iovecs that it points to, must be valid for
     /// reads until submit. The buffers and the control data must be valid for reads, and
-    /// nobody may write to them, until the CQE; the socket stays open until the CQE.
+    /// nobody may write to them, until the CQE; the socket stays open until the CQE. As for
+    /// [`prep_send`](Sqe::prep_send), `MSG_ZEROCOPY` reads them for longer.
     #[inline]
     pub unsafe fn prep_sendmsg<'fd>(
         &mut self,

@@ -8,6 +8,9 @@ use crate::syscall::Errno;
 /// Posts a CQE with this `user_data` on a ring, which may be another process's; `len`
 /// becomes its `res`. The ring is looked at no longer than the call takes.
 ///
+/// No `user_data` of an operation in flight there: whoever reaps the message would take it for
+/// that operation's CQE, and its memory for free.
+///
 /// [`Ring::wake`](crate::Ring::wake) does this for the ring at hand. A file cannot be sent in
 /// this way, only from ring to ring. Linux 6.13; `io_uring_register_sync_msg(3)`.
 ///

@@ -60,7 +60,8 @@ impl Registrar<'_> {
     /// # Safety
     ///
     /// `memory` is the caller's to share: the kernel reads it, and may write to it, until
-    /// the ring is gone.
+    /// the ring is gone: some time after its last descriptor and index are closed, those of
+    /// wakers and of forked children among them.
     pub unsafe fn register_region(
         self,
         memory: NonNull<[u8]>,

@@ -265,8 +265,11 @@ impl Registrar<'_> {
     ///
     /// # Safety
     ///
-    /// The area is the device's until the ring is gone: valid for writes, and read only from a
-    /// CQE that names a chunk until that chunk is given back.
+    /// The area is the device's until the kernel has closed the ring, every descriptor that
+    /// [exports](Registrar::register_zcrx_ctrl_export) the queue, and every ring that has
+    /// [imported](Registrar::register_ifq_import) it, which nothing tells: do not free it.
+    /// Valid for writes, and read only from a CQE that names a chunk until that chunk is given
+    /// back.
     pub unsafe fn register_ifq(self, ifq: &Ifq<'_>) -> Result<Zcrx, Errno> {
         let Ifq {
             mut argument,

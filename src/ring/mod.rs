@@ -68,8 +68,9 @@
 //!   last, so that whoever asks from then on holds it, and what was asked before is in that
 //!   pass. Two may then publish and enter at once: S7 allows it; but since that is slow, the
 //!   new holder first gives the old one a moment, a bounded number of looks at a hint.
-//! - **E3** `to_submit` is always the whole ring: a number could end inside a chain of
-//!   links that another thread published.
+//! - **E3** On a ring that threads share, `to_submit` is the whole ring: a number could end
+//!   inside a chain of links that another thread published. Who alone enters says exactly
+//!   what there is: after a submit of less than it was asked for, the kernel does not wait.
 //! - **E4** SQPOLL: tail, full fence, NEED_WAKEUP, in the thread that moved the tail.
 //! - **E5** If the kernel refuses, the holder's caller is told, and the debt is noted:
 //!   the next submit or wait of any thread tries again. A pass takes the debt over before it

@@ -55,7 +55,8 @@ impl<'r, R: Owner> Slot128<'r, R> {
     /// # Safety
     ///
     /// For commands that hold pointers: what they point to must stay as the command
-    /// requires it. The bytes mean nothing to operations of 64 bytes.
+    /// requires it. They go with the first half that they were written for. The bytes mean
+    /// nothing to operations of 64 bytes.
     #[cfg(not(ringway_loom))]
     pub unsafe fn command_mut(&mut self) -> &mut [u8] {
         // SAFETY: all 128 bytes are ours, and `&mut self` keeps other references away.
