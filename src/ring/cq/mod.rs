@@ -236,7 +236,7 @@ mod tests {
                 let _ = reaped.send(cqes[..count].iter().map(Cqe::user_data).collect::<Vec<_>>());
             }
         });
-        let mut next = || told.recv_timeout(Duration::from_secs(20)).expect("an end");
+        let next = || told.recv_timeout(Duration::from_secs(20)).expect("an end");
         assert_eq!(next(), [90, 1, 2]);
         assert_eq!(next(), [3]);
         assert!(next().is_empty());
