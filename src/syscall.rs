@@ -145,6 +145,7 @@ mod calls {
             );
         }
         if ret < 0 {
+            std::hint::cold_path();
             return Err(Errno(ret.wrapping_neg() as i32));
         }
         Ok(ret as u32)
