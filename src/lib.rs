@@ -3,7 +3,10 @@
 //! io_uring's submission and completion rings are made for one producer and one
 //! consumer. Ringway lets any number of threads share them: workers pop free SQEs,
 //! prepare them in any order and push them; any of them submits; reapers pop CQEs.
-//! No operation takes a lock in user space, and one enter submits for everybody.
+//! Popping, pushing, submitting and reaping on a [`Ring`] take no lock in user space, and
+//! one enter submits for everybody. (Waiting threads sleep on a futex; a
+//! [`Driver`](pool::Driver) looks completions up under a lock, and its jobs wait in a queue
+//! with one.)
 //!
 //! ```
 //! use ringway::Ring;
@@ -14,37 +17,56 @@
 //!         let sq = ring.sq();
 //!         threads.spawn(move || {
 //!             let mut slot = sq.pop().expect("8 slots for 4 operations");
+//!             // SAFETY: a NOP names no memory and no file.
 //!             unsafe { slot.prep_nop() }.user_data(worker);
 //!             slot.push();
-//!             sq.submit()
+//!             // What the kernel refuses stays in the ring: the waits below submit it, or
+//!             // say why not.
+//!             let _ = sq.submit();
 //!         });
 //!     }
 //! });
 //! let cq = ring.cq();
-//! let mut seen: Vec<u64> = (0..4)
-//!     .map(|_| loop {
-//!         if let Some(cqe) = cq.reap() {
-//!             break cqe.user_data();
-//!         }
-//!         cq.wait(None).unwrap();
-//!     })
-//!     .collect();
+//! let mut seen = Vec::new();
+//! for _ in 0..4 {
+//!     seen.push(cq.wait_one(None)?.expect("there is no timeout").user_data());
+//! }
 //! seen.sort();
 //! assert_eq!(seen, [0, 1, 2, 3]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Before you use it
+//!
+//! - **Kernels**: 5.18 for shared and for local rings, 6.6 for [`Order::Claim`], 5.10 for local
+//!   rings of `Builder::legacy`. What needs a later one says so where it is; a builder refuses
+//!   by name what the running kernel lacks.
+//! - **Platforms**: Linux on x86-64. The aarch64 system calls have never run, nor has anything
+//!   on Android. Rust 1.95.
+//! - **Limits**: 32768 SQEs and 65536 CQEs, which are the kernel's. No executor, no buffers: a
+//!   [prep](prep#what-must-stay-alive-and-until-when) is `unsafe`, and what it points to is the
+//!   caller's to keep alive.
+//! - **Not for** threads that each wait for their own I/O: give each a `Local` ring, by itself or
+//!   in a [`set`]; nor for threads that submit and then exit, see [`Sq::submit`].
+//! - **Cargo.toml**: `ringway = "0.1"`. One feature, off by default: `sim`, a simulated kernel
+//!   for tests, in the module of that name.
+//! - **Errors**: why there is no ring, `SetupError`; why the kernel was not entered,
+//!   [`EnterError`], with what to do about it; what came of an operation, [`Cqe::result`] and
+//!   the [prep](prep#results); why a driver takes no operation, [`Refusal`](pool::Refusal).
+//!
+//! The README has the layers, the benchmarks, and what is proved and what is not.
 //!
 //! # Who may call what
 //!
 //! | type | threads | progress |
 //! |---|---|---|
 //! | [`Ring`], [`Sq`], [`Cq`] | any thread, any method, any time; clones share the ring | per method |
-//! | [`Slot`], [`Slot128`], [`Batch`] | one owner; may be sent to another thread, those of a `Local` not | push: lock-free |
+//! | [`Slot`], [`Slot128`], [`Batch`] | one owner; may be sent to another thread, those of a `Local` not | push: lock-free; submits if another's submit left to it what lies behind |
 //! | [`Sq::pop`], [`Sq::pop_batch`] | any | lock-free |
-//! | [`Sq::submit`], [`Ring::submit_and_reap`] | any; one thread enters for all | at most 8 kernel entries, unless `Builder::max_passes` says otherwise |
-//! | [`Cq::reap`], [`Cq::reap_batch`] | any | lock-free |
+//! | [`Sq::submit`], [`Ring::submit_and_reap`] | any; one thread enters for all | at most 8 enters to submit, unless `Builder::max_passes` says otherwise; `submit_and_reap` more, to fetch completions that the kernel holds back |
+//! | [`Cq::reap`], [`Cq::reap_batch`] | any | lock-free, while the kernel holds nothing back |
 //! | [`Cq::wait`], [`Cq::wait_reap`] | any | blocks |
-//! | [`Waiter`] | one at a time; may be sent to another | blocks, and keeps others waiting while it leads |
+//! | [`Waiter`] | one at a time; may be sent to another | blocks; between its waits it may keep the lead, and the other waiting threads asleep |
 //! | `Registrar` | the thread that asked the ring for it | blocks while a thread submits |
 //! | `BufRing` | one owner; may be sent to another thread, that of a `Local` not | add, advance: wait-free |
 //! | `RegisteredRing` | the thread that registered the ring | as the ring's |
@@ -54,11 +76,12 @@
 //! | [`Member`](set::Member) | the thread that made it | as `Local` |
 //! | `Disabled` | one owner; may be sent to the thread that will enable it | |
 //!
-//! # The house
+//! # The modules
 //!
 //! From top to bottom; nothing knows what stands above it.
 //!
-//! - `pool`: workers, reapers and a submitter over one ring, permits, an end with nothing in flight
+//! - `pool`: workers, reapers and a submitter over one ring, permits, a shutdown that leaves
+//!   nothing in flight
 //! - `set`: a ring for each thread behind one handle, and messages between them
 //! - `prep`: what an operation is: one `unsafe prep_*` for each
 //! - `register`: what a ring knows beforehand: files, buffers, limits

@@ -49,8 +49,10 @@ impl Cqe {
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 
-    /// The result as the kernel wrote it: negative for `-errno`. A few operations
-    /// answer with 32 bits of their own, whose top bit is no sign.
+    /// The result as the kernel wrote it: negative for `-errno`, but for messages
+    /// ([`prep_msg_ring`](crate::Sqe::prep_msg_ring)) and NOPs with an
+    /// [injected result](crate::prep::Nop::inject_result), where it is any number that
+    /// the sender chose.
     #[inline]
     pub fn res(&self) -> i32 {
         self.res

@@ -27,11 +27,11 @@ impl Sqe {
     /// let ring = Ring::builder(8).build()?;
     /// let sq = ring.sq();
     /// let file = std::fs::File::open("/proc/self/exe")?;
-    /// let mut memory = [[0u8; 16]; 4];
+    /// let memory = Box::leak(Box::new([[0u8; 16]; 4])); // stays, also if a `?` returns early
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
     /// // Group 1 gets the buffers 0 to 3.
-    /// // SAFETY: `memory` is kept, and left alone, until nothing reads into it any more.
+    /// // SAFETY: `memory` is never freed, and left alone until a CQE says what was read.
     /// unsafe { slot.prep_provide_buffers(memory.as_mut_ptr().cast(), 16, 4, 1, 0) };
     /// slot.push();
     /// ring.submit()?;
@@ -39,7 +39,7 @@ impl Sqe {
     /// cqe.result()?;
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: `file` is kept until the CQE, which says where the bytes are.
+    /// // SAFETY: the buffer is one of the group's; `file` is open while the read starts.
     /// unsafe { slot.prep_read(&file, std::ptr::null_mut(), 16, 0) }.buffer_select(1);
     /// slot.push();
     /// ring.submit()?;

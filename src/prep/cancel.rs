@@ -37,11 +37,11 @@ impl Sqe {
     /// let ring = Ring::builder(8).build()?;
     /// let (sq, cq) = (ring.sq(), ring.cq());
     /// let (reader, _writer) = std::io::pipe()?;
-    /// let mut byte = 0u8;
+    /// let byte = Box::leak(Box::new(0u8)); // stays, also if a `?` returns early
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: `reader` and `byte` stay until both CQEs are here.
-    /// unsafe { slot.prep_read(&reader, &mut byte, 1, 0) }.user_data(1);
+    /// // SAFETY: `byte` is never freed; `reader` is open while the read starts.
+    /// unsafe { slot.prep_read(&reader, byte, 1, 0) }.user_data(1);
     /// slot.push();
     /// let mut slot = sq.pop().expect("the ring has room");
     /// // SAFETY: a cancel request names no memory.

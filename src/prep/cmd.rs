@@ -138,11 +138,12 @@ impl Sqe {
     /// let (sq, cq) = (ring.sq(), ring.cq());
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
     /// socket.set_broadcast(true)?;
-    /// let mut value: c_int = -1;
+    /// let value: &mut c_int = Box::leak(Box::new(-1)); // stays, also if a `?` returns early
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// let to = (&raw mut value).cast();
-    /// // SAFETY: `value` and `socket` are kept, and left alone, until the CQE is here.
+    /// let to = (&raw mut *value).cast();
+    /// // SAFETY: `value` is never freed, and left alone until the CQE is here; `socket` is
+    /// // open while the operation starts.
     /// unsafe { slot.prep_cmd_getsockopt(&socket, SOL_SOCKET, SO_BROADCAST, to, 4) };
     /// slot.push();
     /// ring.submit()?;
@@ -151,7 +152,7 @@ impl Sqe {
     /// # if cqe.res() == -libc::EOPNOTSUPP {
     /// #     return Ok(()); // older than Linux 6.7
     /// # }
-    /// assert_eq!((cqe.result()?, value), (4, 1));
+    /// assert_eq!((cqe.result()?, *value), (4, 1));
     /// # Ok(())
     /// # }
     /// ```

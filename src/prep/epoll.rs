@@ -65,12 +65,14 @@ impl Sqe {
     ///     }
     /// };
     /// let interest = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 7 };
-    /// let mut events = [libc::epoll_event { events: 0, u64: 0 }; 4];
+    /// // They stay, also if a `?` returns early.
+    /// let events = Box::leak(Box::new([libc::epoll_event { events: 0, u64: 0 }; 4]));
     ///
     /// let mut batch = sq.pop_batch(2).expect("the ring is empty");
     /// let mut sqes = batch.iter_mut();
     /// let (add, wait) = (sqes.next().unwrap(), sqes.next().unwrap());
-    /// // SAFETY: files, `interest` and `events` are kept until both CQEs are here.
+    /// // SAFETY: `events` are never freed, and left alone until the CQEs are here; `interest`
+    /// // is copied by the submit; the files are open while the operations start.
     /// unsafe {
     ///     add.prep_epoll_ctl(epoll.as_fd(), reader.as_fd(), libc::EPOLL_CTL_ADD, &interest)
     ///         .link();

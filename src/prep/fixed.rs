@@ -42,10 +42,11 @@ impl Sqe {
     /// let (sq, cq) = (ring.sq(), ring.cq());
     /// ring.registrar().register_files(&[None; 4])?;
     /// let file = std::fs::File::open("/proc/self/exe")?;
-    /// let mut fds = [file.as_raw_fd()];
+    /// let fds = Box::leak(Box::new([file.as_raw_fd()])); // stays, also if a `?` returns early
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: `fds` and `file` are kept, and left alone, until the CQE is here.
+    /// // SAFETY: `fds` is never freed, and left alone until the CQE is here; `file` is open
+    /// // while the operation runs.
     /// unsafe { slot.prep_files_update(fds.as_mut_ptr(), 1, Direct::at(Fixed(2))) };
     /// slot.push();
     /// ring.submit()?;

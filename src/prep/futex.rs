@@ -67,11 +67,11 @@ impl Sqe {
     /// # if !ring.probe()?.supports(futex_wait) {
     /// #     return Ok(());
     /// # }
-    /// let door = AtomicU32::new(0);
+    /// let door = Box::leak(Box::new(AtomicU32::new(0))); // stays, also if a `?` returns early
     /// let private = FutexFlags::SIZE_U32 | FutexFlags::PRIVATE;
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: `door` is kept until both CQEs are here.
+    /// // SAFETY: `door` is never freed.
     /// unsafe { slot.prep_futex_wait(door.as_ptr(), 0, FUTEX_MATCH_ANY, private) };
     /// slot.push();
     /// ring.submit()?;

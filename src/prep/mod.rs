@@ -61,6 +61,10 @@
 //!   is not it. Closing the ring does not replace it: the kernel may write to the
 //!   buffers of operations that were in flight for a while after the close.
 //!
+//! That holds for a function that returns early as well, or panics, while operations are in
+//! flight: leak the memory, as the examples do (`Box::leak`), or own it where it outlives the
+//! operations.
+//!
 //! With [`Sqe::skip_success`] there may be no CQE: then the caller has to know by
 //! other means that the operation has ended. An SQE that the kernel never consumes
 //! needs nothing to stay alive.
@@ -90,9 +94,9 @@
 //! `res` of the CQE is what the system call of that name returns, or a negative
 //! error number. Besides the errors of that call each operation may end in
 //! `ECANCELED` (cancelled, or an earlier operation of its chain failed, or it waited
-//! for an event, which has come, and the thread that submitted it has exited), `EINVAL` (a field or flag that this kernel
-//! does not know) and `EBADF` (no such descriptor or fixed file). No argument is
-//! checked before the kernel is asked.
+//! for an event, which has come, and the thread that submitted it has exited), `EINVAL`
+//! (a field or flag that this kernel does not know) and `EBADF` (no such descriptor or
+//! fixed file). No argument is checked before the kernel is asked.
 //!
 //! # Who may call
 //!

@@ -28,10 +28,11 @@ impl Sqe {
     /// #     return Ok(());
     /// # }
     /// let child = Command::new("sh").args(["-c", "exit 3"]).spawn()?;
-    /// let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    /// // It stays, also if a `?` returns early.
+    /// let info = Box::leak(Box::new(MaybeUninit::<libc::siginfo_t>::zeroed()));
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: `info` is kept, and left alone, until the CQE is here.
+    /// // SAFETY: `info` is never freed, and left alone until the CQE is here.
     /// unsafe { slot.prep_waitid(libc::P_PID, child.id(), info.as_mut_ptr(), libc::WEXITED) };
     /// slot.push();
     /// ring.submit()?;

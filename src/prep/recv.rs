@@ -49,11 +49,12 @@ impl Sqe {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let ring = Ring::builder(8).build()?;
     /// let (here, mut there) = UnixStream::pair()?;
-    /// let mut hello = [0u8; 8];
+    /// let hello = Box::leak(Box::new([0u8; 8])); // stays, also if a `?` returns early
     ///
     /// let sq = ring.sq();
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: `hello` and `here` are kept, and left alone, until the CQE is here.
+    /// // SAFETY: `hello` is never freed, and left alone until the CQE is here; `here` is open
+    /// // while the operation starts.
     /// unsafe { slot.prep_recv(&here, hello.as_mut_ptr(), 8, 0, RecvFlags::NONE) };
     /// slot.push();
     /// ring.submit()?;

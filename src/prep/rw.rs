@@ -138,17 +138,18 @@ impl Sqe {
     /// let ring = Ring::builder(8).build()?;
     /// let sq = ring.sq();
     /// let file = std::fs::File::open("/proc/self/exe")?;
-    /// let mut magic = [0u8; 4];
+    /// let magic = Box::leak(Box::new([0u8; 4])); // stays, also if a `?` returns early
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: `magic` and `file` are kept, and left alone, until the CQE is here.
+    /// // SAFETY: `magic` is never freed, and left alone until the CQE is here; `file` is open
+    /// // while the read starts.
     /// unsafe { slot.prep_read(&file, magic.as_mut_ptr(), 4, 0) };
     /// slot.push();
     /// ring.submit()?;
     ///
     /// let cqe = ring.cq().wait_one(None)?.expect("it waits until one comes");
     /// assert_eq!(cqe.result()?, 4);
-    /// assert_eq!(&magic, b"\x7fELF");
+    /// assert_eq!(magic, b"\x7fELF");
     /// # Ok(())
     /// # }
     /// ```

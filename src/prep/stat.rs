@@ -37,11 +37,12 @@ impl Sqe {
     /// let ring = Ring::builder(8).build()?;
     /// let (sq, cq) = (ring.sq(), ring.cq());
     /// let path = c"/proc/self/exe".as_ptr();
-    /// let mut statx = Box::<libc::statx>::new_uninit();
+    /// let statx = Box::leak(Box::<libc::statx>::new_uninit()); // stays, also after a `?`
     ///
     /// let mut slot = sq.pop().expect("the ring is empty");
     /// let (flags, mask) = (StatxFlags::NONE, libc::STATX_SIZE);
-    /// // SAFETY: the path is a constant, `statx` is left alone until the CQE is here.
+    /// // SAFETY: the path is a constant; `statx` is never freed, and left alone until the CQE
+    /// // is here.
     /// unsafe { slot.prep_statx(Dir::CWD, path, flags, mask, statx.as_mut_ptr()) };
     /// slot.push();
     /// ring.submit()?;
@@ -49,7 +50,7 @@ impl Sqe {
     /// let cqe = cq.wait_one(None)?.expect("waited without a limit");
     /// cqe.result()?;
     /// // SAFETY: the kernel has filled it.
-    /// let statx = unsafe { statx.assume_init() };
+    /// let statx = unsafe { statx.assume_init_ref() };
     /// assert_eq!(statx.stx_size, std::fs::metadata("/proc/self/exe")?.len());
     /// # Ok(())
     /// # }

@@ -127,18 +127,18 @@ impl Ring {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let ring = Ring::builder(8).build()?;
     /// let (reader, mut writer) = std::io::pipe()?;
-    /// let mut memory = [[0u8; 64]; 2];
+    /// let memory = Box::leak(Box::new([[0u8; 64]; 2])); // stays, also if a `?` returns early
     /// let mut buffers = ring.register_buf_ring(2, 7, BufRingFlags::NONE)?;
     /// for (buffer, id) in memory.iter_mut().zip(0..) {
-    ///     // SAFETY: there are two places. The memory is left alone until a CQE names the
-    ///     // buffer, or nothing is in flight.
+    ///     // SAFETY: there are two places. The memory is never freed, and left alone until a
+    ///     // CQE names the buffer.
     ///     unsafe { buffers.add(buffer.as_mut_ptr(), 64, id) };
     /// }
     /// buffers.advance();
     ///
     /// let sq = ring.sq();
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: the buffer is one of the group's; the pipe stays open until the CQE.
+    /// // SAFETY: the buffer is one of the group's; the pipe is open while the read starts.
     /// unsafe { slot.prep_read(&reader, std::ptr::null_mut(), 64, 0) }.buffer_select(7);
     /// slot.push();
     /// ring.submit()?;

@@ -128,11 +128,11 @@ impl Registrar<'_> {
     ///
     /// let ring = Ring::builder(8).build()?;
     /// let (reader, _writer) = std::io::pipe()?;
-    /// let mut byte = 0u8;
+    /// let byte = Box::leak(Box::new(0u8)); // stays, also if a `?` returns early
     /// let sq = ring.sq();
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: `reader` and `byte` stay until the CQE is here.
-    /// unsafe { slot.prep_read(&reader, &mut byte, 1, 0) }.user_data(7);
+    /// // SAFETY: `byte` is never freed; `reader` is open while the read starts.
+    /// unsafe { slot.prep_read(&reader, byte, 1, 0) }.user_data(7);
     /// slot.push();
     /// ring.submit()?;
     ///

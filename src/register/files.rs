@@ -143,16 +143,16 @@ impl Registrar<'_> {
     /// assert_eq!(ring.registrar().register_files_update(2, &[(&file).into()])?, 1);
     /// drop(file);
     ///
-    /// let mut magic = [0u8; 4];
+    /// let magic = Box::leak(Box::new([0u8; 4])); // stays, also if a `?` returns early
     /// let sq = ring.sq();
     /// let mut slot = sq.pop().expect("the ring is empty");
-    /// // SAFETY: `magic` is kept, and left alone, until the CQE is here.
+    /// // SAFETY: `magic` is never freed, and left alone until the CQE is here.
     /// unsafe { slot.prep_read(Fixed(2), magic.as_mut_ptr(), 4, 0) };
     /// slot.push();
     /// ring.submit()?;
     /// let cqe = ring.cq().wait_one(None)?.expect("no time limit");
     /// assert_eq!(cqe.result()?, 4);
-    /// assert_eq!(&magic, b"\x7fELF");
+    /// assert_eq!(magic, b"\x7fELF");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

@@ -81,10 +81,10 @@ impl Registrar<'_> {
     /// answer is what the calling thread had until now (zeros for one that has neither made
     /// a ring nor submitted, and with SQPOLL what the SQ thread had).
     ///
-    /// A limit counts for all rings of a thread, and the last that was set is in force. 0 sets
-    /// what was last set on this ring, and changes nothing if that is nothing: to ask is
-    /// without effect only where all limits come from one ring. More than `RLIMIT_NPROC`
-    /// becomes that. Linux 5.15; `io_uring_register_iowq_max_workers(3)`.
+    /// A thread has one pair of limits for all its rings: what was set last, on any of them. 0
+    /// sets again what was last set on this ring, if anything was; so a call that only asks, by
+    /// zeros, changes the limits if others were set on another ring since. More than
+    /// `RLIMIT_NPROC` becomes that. Linux 5.15; `io_uring_register_iowq_max_workers(3)`.
     ///
     /// # Errors
     ///

@@ -45,8 +45,10 @@ impl Ring {
 
     /// Submits as [`Sq::submit`]; the thread that enters the kernel also reaps what lies
     /// ready after each enter, of whichever thread, and hands it to `handle`, oldest first,
-    /// as much at a time as fits into `cqes`. A thread that leaves its operations to another
-    /// leaves their completions to it as well, and `handle` is not called.
+    /// as much at a time as fits into `cqes`; with an empty `cqes` nothing is reaped. A thread
+    /// that leaves its operations to another leaves their completions to it as well, and
+    /// `handle` is not called. Completions that the kernel holds back are fetched by further
+    /// enters, besides those of [`Builder::max_passes`](crate::Builder::max_passes).
     ///
     /// For threads that all submit and handle each other's completions: the kernel's counters
     /// then stay with one thread at a time, where a [`Cq::reap_batch`] after each submit
@@ -55,7 +57,8 @@ impl Ring {
     ///
     /// While `handle` runs, nobody else submits. It may push, and submit: that is then done
     /// by the call that it runs in. It must not wait for a completion or for a free slot,
-    /// which only another submit would bring.
+    /// which only another submit would bring. If it panics, the CQEs that it was given are
+    /// gone; the ring goes on, and the next submit sees to what was pushed.
     ///
     /// ```
     /// # let ring = ringway::Ring::builder(8).build()?;
@@ -81,12 +84,12 @@ impl Ring {
 
     /// Posts a completion with this `user_data`, so that a waiting thread returns, or
     /// the next to wait does not block. Whoever reaps it knows it by the `user_data`; its
-    /// result is 0. To stop `n` waiting threads, post `n`, and let each reap one at a time
-    /// or post again what it took too many.
+    /// result is 0. To stop `n` waiting threads, wake `n` times; a thread that reaps several
+    /// of these completions at once wakes again for each that it had no use for.
     ///
-    /// Any thread. Needs no slot on Linux 6.13 and later (a message to the ring, see
-    /// `io_uring_register_sync_msg(3)`); before, it goes through the submission queue as
-    /// a NOP, in claim order behind the slots that were popped before it.
+    /// Any thread. On Linux 6.13 and later it is a message to the ring, and needs no slot
+    /// (`io_uring_register_sync_msg(3)`). Before, it is a NOP that takes a slot and is
+    /// submitted: in claim order, only after the slots that were popped before it are pushed.
     ///
     /// # Errors
     ///
@@ -141,9 +144,9 @@ impl Sq {
     /// A free SQE, or `None` when there is none: all are owned by other threads, pushed,
     /// or published and not yet taken by the kernel. Submit, and pop again.
     ///
-    /// The kernel gives SQEs back when it has taken all that one enter gave it, which may be
-    /// after the first of them have completed: a program that has `n` operations in flight
-    /// and never wants `None` needs more than `n` SQEs.
+    /// The kernel gives SQEs back when it has taken all that one enter gave it, and by then
+    /// the first of them may have completed. So a program with at most `n` operations in
+    /// flight can still get `None` from a ring of `n` SQEs; give the ring more.
     ///
     /// Lock-free, never enters the kernel.
     #[inline(always)]
@@ -166,15 +169,16 @@ impl Sq {
     /// One thread enters the kernel at a time, for everybody: a second caller leaves its
     /// operations to the first and returns at once. When this returns `Ok`, everything
     /// that was pushed before the call, by whichever thread, is with the kernel, or will
-    /// be without another call: by the thread that is at it now, or by the push of a slot
-    /// that is still owned and lies before it (in claim order a slot that is popped and
+    /// be without another call: by the thread that is submitting now, or by the push of a
+    /// slot that is still owned and lies before it (in claim order a slot that is popped and
     /// not pushed holds up the ones popped after it; in any order only a thread in the
     /// middle of a push does).
     ///
     /// Enters the kernel at most 8 times ([`Builder::max_passes`](crate::Builder::max_passes)),
-    /// with about half the ring at a time. A thread that takes over from one that has done so
-    /// gives it a moment, some microseconds, to come back from the kernel and to go on;
-    /// otherwise no thread waits for another in user space.
+    /// with about half the ring at a time. After that another thread takes over; it first
+    /// spins for some microseconds, in case the one before comes back from the kernel and
+    /// goes on. Otherwise no thread waits for another in user space.
+    ///
     /// The operations run with the credentials of the thread that enters. If that thread
     /// exits before they complete, those that wait for an event complete with ECANCELED
     /// when it comes, and not before.
@@ -182,9 +186,9 @@ impl Sq {
     /// # Errors
     ///
     /// Nothing pushed is lost: it stays in the ring, in order, and the next submit or
-    /// wait of any thread tries again. Only the thread that entered is told: a caller that
-    /// left its operations to it got `Ok`, so whoever gets an error owes everybody another
-    /// try. See [`EnterError`].
+    /// wait of any thread tries again. Only the thread that entered is told: the others,
+    /// which left their operations to it, got `Ok`. So whoever gets an error that may pass
+    /// ([`EnterError`]) submits again, or waits.
     #[inline]
     pub fn submit(&self) -> Result<(), EnterError> {
         self.core.submit()
@@ -192,9 +196,9 @@ impl Sq {
 
     /// Submits, and on an SQPOLL ring whose queue is full sleeps until the kernel's SQ
     /// thread has taken something from it (elsewhere the submit makes the room). Call it
-    /// when [`Sq::pop`] gave nothing, then pop again; neither slots that other threads own
-    /// and have not pushed are waited for, nor a thread that is submitting, and a signal or
-    /// the end of another ring that this thread has used ends the wait early.
+    /// when [`Sq::pop`] gave nothing, then pop again, in a loop: it waits neither for slots
+    /// that other threads own and have not pushed, nor for a thread that is submitting, and
+    /// may return early, after a signal or when another ring that this thread has used ends.
     ///
     /// # Errors
     ///
@@ -226,7 +230,8 @@ impl fmt::Debug for Sq {
 /// The completion side of a shared [`Ring`]: for reapers.
 ///
 /// Every method may be called from any thread at any time; each CQE is handed to
-/// exactly one caller.
+/// exactly one caller. How large a CQ has to be:
+/// [`Builder`](crate::Builder#a-cq-that-overflows).
 #[derive(Clone)]
 pub struct Cq {
     core: Arc<Core>,
@@ -235,8 +240,11 @@ pub struct Cq {
 impl Cq {
     /// The oldest completion, or `None` when there is none.
     ///
-    /// Lock-free. Never blocks; enters the kernel only to fetch completions that it
-    /// holds back (after an overflow, or on a polled ring).
+    /// Waits for no completion. Lock-free, and without a system call unless the queue is empty
+    /// and the kernel holds completions back (after an
+    /// [overflow](crate::Builder#a-cq-that-overflows), or on a polled ring): it then enters to
+    /// fetch them, and may wait there for the kernel's lock of the ring. If that fails, the
+    /// answer is `None`; a wait tries again, and returns the error.
     #[inline]
     pub fn reap(&self) -> Option<Cqe> {
         self.core.reap::<Ring>()
@@ -259,8 +267,8 @@ impl Cq {
     /// limit).
     ///
     /// One of the waiting threads waits in the kernel, the others sleep. When the one
-    /// returns, the next takes its place: a completion that is not reaped by then lets
-    /// that one return as well. [`Cq::wait_reap`] reaps first, and so wakes fewer. On an
+    /// returns, the next takes its place, and returns too if the completion is not reaped
+    /// by then. [`Cq::wait_reap`] reaps first, and so wakes fewer. On an
     /// IOPOLL ring the kernel polls the device instead of sleeping, whatever the timeout,
     /// and returns at once when nothing is in flight.
     ///
@@ -276,11 +284,11 @@ impl Cq {
 
     /// As [`Cq::wait`], until this moment. One in the past waits for nothing.
     ///
-    /// This and a timeout are all that a wait of a shared ring may be told. What a local
-    /// ring has besides ([`Wait`](crate::Wait)) would not hold for every waiting thread: one
-    /// waits in the kernel, the others sleep on a futex, which knows neither signal masks nor
-    /// CLOCK_BOOTTIME; and where threads wait for more than one completion, or for different
-    /// numbers, the kernel loses wake-ups, so there is no number and no least wait.
+    /// A shared ring has no other ways to wait. Those of a local one ([`Wait`](crate::Wait))
+    /// cannot work for every waiting thread: one waits in the kernel, the others sleep on a
+    /// futex, which has neither signal masks nor CLOCK_BOOTTIME. And where threads wait for
+    /// more than one completion, or for different numbers, the kernel loses wake-ups; so there
+    /// is no number of completions to wait for, and no least wait.
     ///
     /// # Errors
     ///

@@ -13,8 +13,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A ring that belongs to one thread: the same calls as the shared [`Ring`], and the
-/// setup flags that need a single issuer (SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN).
+/// A ring that belongs to one thread, and may have the setup flags that need that
+/// (SINGLE_ISSUER, DEFER_TASKRUN, COOP_TASKRUN).
+///
+/// It has the calls of [`Sq`](super::Sq) and [`Cq`](super::Cq), but for those that are for
+/// several threads ([`submit_and_reap`](Ring::submit_and_reap), [`waiter`](super::Cq::waiter);
+/// [`waker`](Self::waker) stands for [`wake`](Ring::wake), [`Wait::until`] for
+/// [`wait_until`](super::Cq::wait_until)). What it has besides: waits for several completions
+/// and with a least wait ([`wait_with`](Self::wait_with)), submitting and waiting in one enter
+/// ([`submit_and_wait`](Self::submit_and_wait)), [`reap_iter`](Self::reap_iter).
 ///
 /// It cannot leave its thread, and neither can its slots:
 ///

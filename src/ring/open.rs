@@ -11,33 +11,39 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 impl Builder<'_> {
-    /// Makes a ring that threads share.
+    /// Makes a ring that threads share. Linux 5.18; with [`Order::Claim`](crate::Order) 6.6.
     ///
     /// # Errors
     ///
-    /// [`SetupError`] names the argument, the flag, or why io_uring is unavailable.
+    /// [`SetupError`] names the argument, the flag, or why io_uring is unavailable. Refused are
+    /// SQ_REWIND, flags that contradict each other, and those of local rings: SINGLE_ISSUER,
+    /// DEFER_TASKRUN, COOP_TASKRUN, TASKRUN_FLAG, REGISTERED_FD_ONLY,
+    /// [`register_ring_fd`](Self::register_ring_fd), [`legacy`](Self::legacy).
     pub fn build(self) -> Result<Ring, SetupError> {
         self.open(Mode::Shared, false)
             .map(Core::open)
             .map(Ring::new)
     }
 
-    /// Makes a ring of the calling thread's own.
+    /// Makes a ring of the calling thread's own. Linux 5.18; with [`legacy`](Self::legacy)
+    /// 5.10.
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`].
+    /// As [`Builder::build`]; of the flags, SQ_REWIND and those that contradict each other are
+    /// refused.
     pub fn build_local(self) -> Result<Local, SetupError> {
         let opened = self.open(Mode::Local, false)?.on_its_thread()?;
         Ok(Local::new(Core::open(opened), None))
     }
 
-    /// Makes a ring that does not run before it is enabled (R_DISABLED, Linux 5.10), by
-    /// the thread that will own it.
+    /// Makes a ring that does not run before it is enabled (R_DISABLED), by the thread that
+    /// will own it. Linux 5.18; with [`legacy`](Self::legacy) 5.10.
     ///
     /// # Errors
     ///
-    /// As [`Builder::build`].
+    /// As [`Builder::build_local`]; REGISTERED_FD_ONLY is refused too. What a shared ring cannot
+    /// have is refused by [`Disabled::enable`].
     pub fn build_disabled(self) -> Result<Disabled, SetupError> {
         self.open(Mode::Local, true).map(Disabled::new)
     }

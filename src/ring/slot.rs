@@ -21,6 +21,10 @@ use std::ops::{Deref, DerefMut};
 /// `IOSQE_IO_DRAIN` on that ring with EOPNOTSUPP from then on. On the kernels that
 /// [`Builder::legacy`](crate::Builder::legacy) is for, it posts a CQE.)
 ///
+/// One that is forgotten (`std::mem::forget`) is lost for as long as the ring lives: in any
+/// order the ring has one SQE less; in claim order nothing that was popped after it is ever
+/// submitted.
+///
 /// ```
 /// # let ring = ringway::Ring::builder(8).build()?;
 /// let sq = ring.sq();
@@ -104,7 +108,7 @@ impl<R: Owner> fmt::Debug for Slot<'_, R> {
 /// order, with no other SQE in between. A chain of links needs that.
 ///
 /// SQEs that are not prepared are NOPs with `user_data` 0. Dropped unpushed, all of them
-/// become NOPs that post no CQE; see [`Slot`].
+/// become NOPs that post no CQE; forgotten, all are lost; see [`Slot`].
 #[must_use = "a dropped batch becomes NOPs"]
 pub struct Batch<'r, R: Owner = Ring> {
     core: &'r Core,

@@ -234,26 +234,34 @@ impl Drop for Late<'_> {
     }
 }
 
-/// Why entering the kernel failed. The result of an operation is never here: it
-/// comes in its CQE.
+/// Why entering the kernel failed. The result of an operation comes in its CQE.
+///
+/// | error | what returns it | then |
+/// |---|---|---|
+/// | `Busy` | submit, wait, wake | reap, then submit or wait again |
+/// | `Interrupted` | submit | submit again |
+/// | `WrongThread` | submit, with DEFER_TASKRUN also wait | enter from the ring's thread |
+/// | `SqThreadDead` | submit, wait; with SQPOLL | fatal: make a new ring |
+/// | `CompletionLost` | submit, wait, once a wait or a reap has met it | fatal: make a new ring |
+/// | `Kernel` | submit, wait, wake | as a rule the same call fails again |
+///
+/// A wait first submits what an earlier submit had to leave, and fails as that does. A signal
+/// that ends the wait itself is [`Waited::Maybe`](super::Waited), not an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EnterError {
-    /// The kernel has no memory or no room for requests now (EAGAIN, EBUSY, ENOMEM).
-    /// Everything pushed is still in the ring, in order: reap completions, then
-    /// submit or wait again.
+    /// The kernel has no memory or no room now (EAGAIN, EBUSY, ENOMEM, EOVERFLOW), or took
+    /// only some of the SQEs. The others are still in the ring, in order.
     Busy,
-    /// A signal came at each attempt (EINTR). Everything pushed is still in the ring:
-    /// submit again.
+    /// A signal came at each attempt (EINTR). Everything pushed is still in the ring.
     Interrupted,
-    /// The ring belongs to another thread (EEXIST: SINGLE_ISSUER). Enter it from there.
+    /// The ring belongs to another thread (EEXIST: SINGLE_ISSUER).
     WrongThread,
-    /// The kernel's SQ thread has died (EOWNERDEAD). What it had not taken will not
-    /// run: make a new ring.
+    /// The kernel's SQ thread has died (EOWNERDEAD). What it had not taken will not run.
     SqThreadDead,
-    /// The kernel ran out of memory and lost at least one completion (EBADR). Some
-    /// operation will never be heard of again, and its buffers must never be reused:
-    /// make a new ring.
+    /// The kernel ran out of memory and lost at least one completion (EBADR; before Linux
+    /// 5.19 it does not say so). Some operation will never be heard of again, and its
+    /// buffers must never be reused. What lies ready can still be reaped.
     CompletionLost,
     /// Another error of `io_uring_enter(2)`.
     Kernel(Errno),

@@ -225,7 +225,7 @@ impl Core {
 
     /// Called when the CQ was found empty: completions may wait in the kernel, for room
     /// (CQ_OVERFLOW), for this thread's task work (TASKRUN), or to be polled (IOPOLL).
-    /// True if it was entered for them. Never blocks.
+    /// True if it was entered for them. Waits for no completion.
     #[inline(always)]
     pub(crate) fn flush(&self) -> bool {
         let held_back = self.sq.view.flags() & (sq_flags::CQ_OVERFLOW | sq_flags::TASKRUN) != 0;

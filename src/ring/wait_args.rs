@@ -85,14 +85,15 @@ impl Wait {
         self
     }
 
-    /// Waits for all the completions that are wanted no longer than this; after that, for
-    /// one. When there is one by then, the wait ends. Whole microseconds, rounded up, an
-    /// hour at most. Zero is none.
+    /// For this long the wait is for all the completions that are wanted; after that one is
+    /// enough, and if there is one already, the wait ends. Whole microseconds, rounded up, 71
+    /// minutes at most. Zero is none.
     ///
-    /// One that is not shorter than [`timeout`](Self::timeout) is left out, since the kernel
-    /// would go by it alone; the same happens with [`until`](Self::until), where it is not
-    /// left out. `min_wait_usec`, Linux 6.12 ([`Features::min_timeout`]); EINVAL before, and
-    /// nothing is submitted.
+    /// The kernel ignores the end of a wait that comes before its least wait is over. So a
+    /// least wait that is not shorter than [`timeout`](Self::timeout) is not passed on; one
+    /// that is longer than the time left to [`until`](Self::until) is, and outlasts it.
+    /// `min_wait_usec`, Linux 6.12 ([`Features::min_timeout`]); EINVAL before, and nothing is
+    /// submitted.
     ///
     /// [`Features::min_timeout`]: crate::Features::min_timeout
     pub fn min_wait(mut self, least: Duration) -> Self {

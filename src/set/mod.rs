@@ -111,7 +111,8 @@ pub enum SetError {
     },
     /// The thread's ring was not made.
     Setup(SetupError),
-    /// There was no descriptor by which others would know the member, or the set its dead.
+    /// No descriptor could be made: the one by which others know the member, or the one that
+    /// takes the place of members that have gone.
     Descriptor(Errno),
     /// The thread is ending: its thread-local values are gone.
     ThreadEnds,
@@ -249,12 +250,13 @@ impl Set {
     /// with this `user_data`, which ends its wait. Members stay until they go by
     /// themselves. Any thread; the answer is how many members were told.
     ///
-    /// What the second call does is nothing: 0.
+    /// A second call does nothing, and answers 0.
     ///
     /// # Errors
     ///
-    /// The set is closed and all others were told, but a member was not, which then sees it
-    /// by [`Member::is_closed`] alone: why. [`SendError::Unsupported`] before Linux 6.13.
+    /// Why a member could not be told. The set is closed all the same, and all others were
+    /// told; that member has to look at [`Member::is_closed`]. [`SendError::Unsupported`] before
+    /// Linux 6.13.
     pub fn close(&self, user_data: u64) -> Result<usize, SendError> {
         let peers = {
             let mut table = self.shared.table();

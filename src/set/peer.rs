@@ -60,14 +60,14 @@ impl fmt::Display for MemberId {
 /// let message = receiver.wait_one(None)?.expect("there is no timeout");
 /// let pipe = Fixed(message.result()?);
 /// writer.write_all(b"hello")?;
-/// let mut text = [0u8; 5];
+/// let text = Box::leak(Box::new([0u8; 5])); // stays, also if a `?` returns early
 /// let mut slot = receiver.pop().expect("the ring is empty");
-/// // SAFETY: `text` is kept, and left alone, until the CQE is here.
+/// // SAFETY: `text` is never freed, and left alone until the CQE is here.
 /// unsafe { slot.prep_read(pipe, text.as_mut_ptr(), 5, u64::MAX) };
 /// slot.push();
 /// receiver.submit()?;
 /// receiver.wait_one(None)?.expect("there is no timeout").result()?;
-/// assert_eq!(&text, b"hello");
+/// assert_eq!(text, b"hello");
 /// # Ok(())
 /// # }
 /// ```

@@ -8,14 +8,28 @@ use crate::abi::{Params, enter, features, setup};
 
 /// Describes a ring; nothing happens until one of the `build` functions is called.
 ///
-/// One method for each flag of `io_uring_setup(2)`, under its name there.
-/// `SUBMIT_ALL` (Linux 5.18) is always set, but for [`legacy`](Self::legacy) rings: an SQE
-/// that is refused does not hold up those behind it. `R_DISABLED` is `build_disabled`. A
-/// flag that the mode cannot have, or that contradicts another, is a [`SetupError`] from
-/// `build`, by name and with the reason; so is one that the running kernel does not know.
-/// None is ever left out silently.
+/// One method for each flag of `io_uring_setup(2)`: `IORING_SETUP_IOPOLL` is
+/// [`iopoll`](Self::iopoll). Only these go by other names: `CQSIZE` is
+/// [`cq_entries`](Self::cq_entries), `SQ_AFF` [`SqPoll::cpu`], `NO_SQARRAY`
+/// [`order`](Self::order), `R_DISABLED` [`build_disabled`](Self::build_disabled). `SUBMIT_ALL`
+/// (Linux 5.18) is always set, but for [`legacy`](Self::legacy) rings: an SQE that is refused
+/// does not hold up those behind it. A flag that the mode cannot have, or that contradicts
+/// another, is a [`SetupError`] from `build`, by name and with the reason; so is one that the
+/// running kernel does not know. None is ever left out silently.
 ///
 /// [`SetupError`]: crate::SetupError
+///
+/// # A CQ that overflows
+///
+/// The kernel holds back the CQEs for which the CQ has no room: on a list of its own, with an
+/// allocation for each, and from then on all that come after, in order (5.10 lets those
+/// overtake). It refuses no operation for that. A reap that finds the CQ empty, and a wait,
+/// enter the kernel for them, which costs more than reaping; when there is no memory for one,
+/// it is lost ([`EnterError::CompletionLost`](crate::EnterError::CompletionLost)). So make the
+/// CQ as large as the number of CQEs that can be unreaped at a time: one for each operation in
+/// flight, two for a zero-copy send, for a multishot operation as many as its buffers, plus
+/// one. A ring does not hold anybody to that; the permits of a
+/// [`Driver`](crate::pool::Driver) do.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a builder makes no ring until it is built"]
 pub struct Builder<'fd> {
@@ -51,7 +65,7 @@ impl<'fd> Builder<'fd> {
     }
 
     /// `CQSIZE`: the CQ's entries, a power of two from `entries` to 65536. Without
-    /// it, twice the SQ's.
+    /// it, twice the SQ's. How many it takes is said [above](Self#a-cq-that-overflows).
     pub fn cq_entries(mut self, cq_entries: u32) -> Self {
         self.cq_entries = Some(cq_entries);
         self

@@ -14,9 +14,9 @@ use crate::syscall::Errno;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SetupError {
-    /// A number of entries is below what is possible.
+    /// A number is below what is possible.
     TooFew {
-        /// `"entries"` or `"cq_entries"`.
+        /// `"entries"`, `"cq_entries"` or `"max_passes"`.
         argument: &'static str,
         /// What was asked.
         given: u32,
@@ -46,7 +46,7 @@ pub enum SetupError {
     },
     /// Ringway does not offer the flag, or not in this mode.
     Refused {
-        /// The setup flag, or `"REGISTER_RING_FDS"`.
+        /// The setup flag, or `"REGISTER_RING_FDS"`, or `"legacy"`.
         flag: &'static str,
         /// Why, and what to take instead.
         reason: &'static str,
@@ -107,7 +107,8 @@ pub enum SetupError {
     RegisterRingFd(Errno),
     /// The kernel refused and did not say which argument it meant.
     Rejected {
-        /// All setup flags of the call.
+        /// All setup flags of the call, as the kernel has them: `IORING_SETUP_*` of
+        /// `linux/io_uring.h`. The message names them.
         flags: u32,
         /// What the kernel said.
         errno: Errno,

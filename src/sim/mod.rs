@@ -5,6 +5,11 @@
 //! loom (`--cfg ringway_loom`), fuzzed, and run under Miri, none of which know
 //! io_uring.
 //!
+//! Only a shared [`Ring`] is simulated, and what is built on one: a
+//! [`Driver`](crate::pool::Driver), a pool. There is no simulated local ring, and so no set; the
+//! ring has no descriptor, and each registration fails with ENXIO. Operations do nothing: the
+//! script says what comes of them.
+//!
 //! What the simulation assumes of the kernel is named, function by function, in
 //! `memory.rs` (orderings) and on [`Kernel`] (behaviour). It holds no more than that: a
 //! ring that passes here can still meet a kernel that differs.
