@@ -20,7 +20,7 @@ pub enum Carrier {
     /// A NOP whose result is the job's, Linux 6.10. Goes with the next batch of a dedicated
     /// submitter, or of an SQ thread.
     Nop,
-    /// A NOP, and the result beside the ring.
+    /// A NOP, and the result beside the ring. Every kernel that has the ring, Linux 5.18.
     PlainNop,
 }
 

@@ -25,10 +25,11 @@ pub(super) const BATCH: usize = 64;
 pub enum Submission {
     /// Whoever pushes; one thread enters for all. On a ring with SQPOLL nobody enters.
     ///
-    /// The kernel ties an operation to the thread that entered for it: when that thread
-    /// exits, its operations that wait for an event end as cancelled.
+    /// The kernel ties an operation to the thread that entered for it. After that thread has
+    /// exited, an operation that waits for an event completes as cancelled when the event
+    /// comes, and not before: let threads that submit live until nothing is in flight.
     Combining,
-    /// A thread of its own, which outlives the operations: the pool's, or whoever calls
+    /// A thread of its own, which outlives the operations: the pool's, or the one that calls
     /// [`Driver::serve`].
     Dedicated(Batching),
 }
@@ -75,7 +76,8 @@ impl Driver {
         &self.shared.ring
     }
 
-    /// Has what was pushed submitted now, whatever the [`Batching`] would wait for.
+    /// Submits what was pushed, or wakes the dedicated submitter for it, without the delay of
+    /// its [`Batching`].
     pub fn flush(&self) {
         self.shared.hurry();
         self.shared.send_pending_controls();
@@ -149,14 +151,14 @@ impl Driver {
         Ok(self.shared.tell(reaped, woken, event))
     }
 
-    /// Makes a thread that waits for completions return, or the next one not wait. A wake
-    /// that nobody has taken yet stands for this one too: whoever is woken and finds nothing
-    /// for itself, but for others, wakes again.
+    /// Makes a thread that waits for completions return, or the next one not wait. There is one
+    /// wake on its way at a time: a call that comes before it is reaped adds none. So a thread
+    /// that is woken, and knows of others that are to return as well, wakes again.
     ///
     /// # Errors
     ///
-    /// As [`Ring::wake`]. Nobody is woken then, neither for this call nor for those that it
-    /// stood for: wake again.
+    /// As [`Ring::wake`]. Nobody is woken then, also not for calls that came meanwhile and
+    /// relied on this one: wake again.
     pub fn wake(&self) -> Result<(), EnterError> {
         self.shared.wake()
     }
@@ -168,6 +170,9 @@ impl Driver {
 
     /// Submits for everybody, until [`Driver::stop_serving`]: the dedicated submitter. Returns
     /// at once from a driver that has none.
+    ///
+    /// One thread at a time; only one would be woken. Not for a driver with an
+    /// [`Owner`](super::Owner), which has [a `serve` of its own](super::Owner::serve).
     pub fn serve(&self) {
         if let Submission::Dedicated(batching) = self.shared.submission {
             let shared = &*self.shared;
@@ -179,7 +184,8 @@ impl Driver {
         }
     }
 
-    /// Ends [`Driver::serve`], after a last submit.
+    /// Ends [`Driver::serve`] or [`Owner::serve`](super::Owner::serve), after a last submit. For
+    /// good: a `serve` that is called later submits once and returns. Does not wait for it.
     pub fn stop_serving(&self) {
         self.shared.requests.stop();
         self.shared.wake_submitter();

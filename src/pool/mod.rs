@@ -20,6 +20,52 @@
 //! accepted is run, or comes back in the [`Shutdown`]. A ring that the kernel has given up
 //! (a lost completion, a dead SQ thread) refuses everything from then on
 //! ([`Refusal::Ring`]), and what is in flight then is leaked.
+//!
+//! # Shutting down
+//!
+//! `Pool::shutdown` does all of this for the threads of a pool; an [`Offload`] over its driver
+//! is shut down before. On threads of your own, in this order:
+//!
+//! 1. [`Offload::shutdown`], while others still submit and reap: jobs complete through the ring.
+//! 2. [`Driver::quiesce`]: takes no more operations, cancels those in flight, and reaps until
+//!    there are none. Other threads may go on reaping. Those that submit must live until then: a
+//!    dedicated submitter or an [`Owner`] serves, and where threads combine, all that have
+//!    entered the kernel ([`Submission::Combining`]).
+//! 3. [`Driver::stop_serving`]; join the submitter.
+//! 4. Tell the reapers that it is over, and [`Driver::wake`] one; each wakes the next. Join them.
+//! 5. Buffers may be freed now, unless [`Leaked`] was returned.
+//!
+//! ```
+//! use ringway::pool::{Batching, Driver, Offload, Submission};
+//! use std::sync::atomic::{AtomicBool, Ordering};
+//! use std::time::Duration;
+//!
+//! let driver = Driver::builder()
+//!     .submission(Submission::Dedicated(Batching::default()))
+//!     .build(ringway::Ring::builder(8).build()?)?;
+//! let offload = Offload::builder().build(&driver)?;
+//! let (is_over, patience) = (AtomicBool::new(false), Some(Duration::from_secs(5)));
+//! let (jobs, operations) = std::thread::scope(|threads| {
+//!     let reap = || {
+//!         while !is_over.load(Ordering::Acquire) && driver.wait_reap(patience, |_| ()).is_ok() {}
+//!         driver.wake()
+//!     };
+//!     let submitter = threads.spawn(|| driver.serve());
+//!     let reapers = [threads.spawn(reap), threads.spawn(reap)];
+//!     let _ = offload.try_offload(|| Ok(1), 7);
+//!
+//!     let jobs = offload.shutdown(patience);
+//!     let operations = driver.quiesce(patience, |_| ());
+//!     driver.stop_serving();
+//!     let _ = submitter.join();
+//!     is_over.store(true, Ordering::Release);
+//!     let _ = driver.wake();
+//!     reapers.map(|reaper| reaper.join());
+//!     (jobs, operations)
+//! });
+//! assert_eq!((jobs.leaked, operations), (0, Ok(())));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod builder;
 mod carrier;

@@ -175,9 +175,11 @@ impl OffloadBuilder {
         self
     }
 
-    /// What takes completions into the ring. If nothing is said, a message where threads
-    /// combine, else a NOP. What the kernel does not have becomes the next in
-    /// [`Carrier`]'s list; on a simulated ring all are plain NOPs.
+    /// What takes completions into the ring. If nothing is said, [`Carrier::Message`] where
+    /// threads combine ([`Submission::Combining`](super::Submission), without SQPOLL), else
+    /// [`Carrier::Nop`]. If the kernel lacks it, the next one of [`Carrier`] that it has is
+    /// taken ([`Offload::carrier`] tells which); on a simulated ring always
+    /// [`Carrier::PlainNop`].
     pub fn carrier(mut self, carrier: Carrier) -> Self {
         self.carrier = Some(carrier);
         self
@@ -378,11 +380,11 @@ impl<J: Job> Offload<J> {
 
     /// Takes no more jobs, cancels those that have not started, and waits for those that run,
     /// but no longer than the deadline (`None`: no limit). Every job that was accepted
-    /// completes through the ring, or is counted in [`OffloadEnd::leaked`]. A job that is
-    /// leaked, and its thread, go on; if it ends one day, it still completes while somebody
-    /// submits and reaps.
+    /// completes through the ring, or is counted in [`OffloadEnd::leaked`]. A leaked job still
+    /// runs on its thread; when it ends, it completes if somebody still submits and reaps.
     ///
-    /// Called by one of the jobs it does not wait for that one.
+    /// A job may call it, and is itself not waited for. The order in which to end everything:
+    /// [`pool`](super#shutting-down).
     pub fn shutdown(&self, deadline: Option<Duration>) -> OffloadEnd {
         self.close();
         let jobs = &*self.jobs;

@@ -20,9 +20,10 @@ impl Op {
     /// How many CQEs the operation may have unreaped at a time, and so how many permits it
     /// holds: 1 if nothing is said, 2 for a zero-copy send.
     ///
-    /// A multishot operation posts CQEs as events come: the number that keeps the CQ from
-    /// overflowing is what bounds them, such as the number of provided buffers, plus 1. One
-    /// that is too small costs time, not completions.
+    /// A multishot operation posts CQEs as events come: say how many can lie unreaped at most,
+    /// such as the number of its provided buffers, plus 1. If there are more than was said, the
+    /// CQ may overflow: that costs time, and
+    /// [completions only for want of memory](crate::EnterError::CompletionLost).
     pub fn cqes(mut self, cqes: u32) -> Self {
         self.cqes = cqes.max(1);
         self

@@ -12,10 +12,12 @@ use std::time::Duration;
 /// more than the delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Batching {
-    /// Operations that are worth an enter.
+    /// SQEs that are worth an enter; 1 unless said otherwise, and 0 is as 1. Without a `delay`
+    /// it means nothing. A number that the SQ has no room for is never reached; then the delay
+    /// ends, or whoever waits for room ends it.
     pub size: u32,
-    /// How long to wait for that many at most. Somebody who waits for room, and
-    /// [`Driver::flush`](super::Driver::flush), end it.
+    /// How long to wait for that many at most; zero unless said otherwise, any length.
+    /// Somebody who waits for room, and [`Driver::flush`](super::Driver::flush), end it.
     pub delay: Duration,
 }
 

@@ -58,7 +58,7 @@ impl Ring {
     /// While `handle` runs, nobody else submits. It may push, and submit: that is then done
     /// by the call that it runs in. It must not wait for a completion or for a free slot,
     /// which only another submit would bring. If it panics, the CQEs that it was given are
-    /// gone; the ring goes on, and the next submit sees to what was pushed.
+    /// gone; the ring goes on, and the next submit or wait sees to what was pushed.
     ///
     /// ```
     /// # let ring = ringway::Ring::builder(8).build()?;
