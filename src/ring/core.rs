@@ -5,10 +5,10 @@ use super::kernel::{By, Enter, Kernel};
 #[cfg(not(ringway_loom))]
 use super::sq::local::detour;
 use super::sq::{Claim, SqQueue};
-use super::submit::{EnterError, Submitter};
+use super::submit::Submitter;
 use super::view::{CqView, SqView};
 use super::wait::Seat;
-use super::{Batch, Owner, Ring, Slot};
+use super::{Batch, EnterError, Owner, Ring, Slot};
 use crate::abi::{Cqe, Params, enter, setup};
 use crate::mapping::Pointers;
 use crate::setup::Order;

@@ -141,6 +141,7 @@
 mod core;
 mod cq;
 pub(crate) mod edges;
+mod error;
 mod handles;
 mod hint;
 mod index;
@@ -165,6 +166,7 @@ mod wait_table;
 mod waiter;
 
 pub(crate) use core::Core;
+pub use error::EnterError;
 pub use handles::{Cq, Ring, Sq};
 pub(crate) use kernel::By;
 #[cfg(not(ringway_loom))]
@@ -178,7 +180,6 @@ pub use owner::Owner;
 pub use resize::ResizeError;
 pub use slot::{Batch, Slot, SqesMut};
 pub use slot128::Slot128;
-pub use submit::EnterError;
 pub use wait::Waited;
 #[cfg(not(ringway_loom))]
 pub use wait_args::Wait;

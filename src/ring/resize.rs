@@ -1,11 +1,11 @@
 //! Other sizes for a ring that runs.
 
+use super::EnterError;
 use super::core::Core;
 use super::cq::CqQueue;
 use super::kernel::Kernel;
 use super::local::Local;
 use super::sq::{Claim, SqQueue};
-use super::submit::EnterError;
 use super::view::{CqView, SqView};
 use crate::abi::{Params, Sqe, register, setup};
 use crate::mapping::{self, EntrySize, MapError, Mapping, RingMemory};

@@ -5,13 +5,12 @@ use super::kernel::{By, Enter};
 use super::sq::Read;
 #[cfg(not(ringway_loom))]
 use super::sq::local::detour;
-use super::{Core, Ring};
+use super::{Core, EnterError, Ring};
 use crate::abi::{Cqe, enter, sq_flags};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use crate::sync::{Hint, Tally, UnsafeCell, reached};
 use crate::syscall::Errno;
 use crossbeam_utils::CachePadded;
-use std::fmt;
 use std::hint::spin_loop;
 
 /// Passes that a holder makes when it has given its role away: two, since the first may
@@ -234,79 +233,6 @@ impl Drop for Late<'_> {
     }
 }
 
-/// Why entering the kernel failed. The result of an operation comes in its CQE.
-///
-/// | error | what returns it | then |
-/// |---|---|---|
-/// | `Busy` | submit, wait, wake | reap, then submit or wait again |
-/// | `Interrupted` | submit | submit again |
-/// | `WrongThread` | submit, with DEFER_TASKRUN also wait | enter from the ring's thread |
-/// | `SqThreadDead` | submit, wait; with SQPOLL | fatal: make a new ring |
-/// | `CompletionLost` | submit, wait, once a wait or a reap has met it | fatal: make a new ring |
-/// | `Kernel` | submit, wait, wake | as a rule the same call fails again |
-///
-/// A wait first submits what an earlier submit had to leave, and fails as that does. A signal
-/// that ends the wait itself is [`Waited::Maybe`](super::Waited), not an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EnterError {
-    /// The kernel has no memory or no room now (EAGAIN, EBUSY, ENOMEM, EOVERFLOW), or took
-    /// only some of the SQEs. The others are still in the ring, in order.
-    Busy,
-    /// A signal came at each attempt (EINTR). Everything pushed is still in the ring.
-    Interrupted,
-    /// The ring belongs to another thread (EEXIST: SINGLE_ISSUER).
-    WrongThread,
-    /// The kernel's SQ thread has died (EOWNERDEAD). What it had not taken will not run.
-    SqThreadDead,
-    /// The kernel ran out of memory and lost at least one completion (EBADR; before Linux
-    /// 5.19 it does not say so). Some operation will never be heard of again, and its
-    /// buffers must never be reused. What lies ready can still be reaped.
-    CompletionLost,
-    /// Another error of `io_uring_enter(2)`.
-    Kernel(Errno),
-}
-
-impl EnterError {
-    pub(super) fn of(errno: Errno) -> Self {
-        match errno.raw() {
-            libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::EOVERFLOW => Self::Busy,
-            libc::EINTR => Self::Interrupted,
-            libc::EEXIST => Self::WrongThread,
-            libc::EOWNERDEAD => Self::SqThreadDead,
-            libc::EBADR => Self::CompletionLost,
-            _ => Self::Kernel(errno),
-        }
-    }
-}
-
-impl fmt::Display for EnterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Busy => {
-                f.write_str("the kernel is out of room: reap completions, then submit again")
-            }
-            Self::Interrupted => f.write_str("interrupted by signals: submit again"),
-            Self::WrongThread => {
-                f.write_str("the ring may be entered only by the thread it belongs to")
-            }
-            Self::SqThreadDead => f.write_str("the kernel's SQ thread has died: make a new ring"),
-            Self::CompletionLost => f.write_str(
-                "the kernel lost a completion: make a new ring, never reuse the buffers in flight",
-            ),
-            Self::Kernel(errno) => write!(f, "io_uring_enter failed: {errno}"),
-        }
-    }
-}
-
-impl std::error::Error for EnterError {}
-
-impl From<EnterError> for std::io::Error {
-    fn from(error: EnterError) -> Self {
-        std::io::Error::other(error)
-    }
-}
-
 impl Core {
     /// As [`Core::submit_by`], by the ring's own name.
     #[inline(always)]
@@ -483,10 +409,10 @@ impl Core {
                 if count > 0 {
                     handle(&cqes[..count]);
                 }
-                match count == cqes.len() {
-                    true => left = left.saturating_sub(count.max(1)),
-                    false => break,
+                if count == 0 || count < cqes.len() {
+                    break;
                 }
+                left = left.saturating_sub(count);
             }
         })
     }

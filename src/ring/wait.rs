@@ -2,8 +2,7 @@
 //! Rules W1 to W4 of [`super`].
 
 use super::kernel::{By, Enter};
-use super::submit::EnterError;
-use super::{Core, Owner, edges};
+use super::{Core, EnterError, Owner, edges};
 use crate::abi::{Cqe, Cqe32, enter, sq_flags};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::{Deadline, Futex, reached};

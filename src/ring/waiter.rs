@@ -1,8 +1,7 @@
 //! A thread that goes on leading between its waits. Rule W5 of [`super`].
 
 use super::kernel::By;
-use super::submit::EnterError;
-use super::{Core, Ring, edges};
+use super::{Core, EnterError, Ring, edges};
 use crate::abi::Cqe;
 use crate::sync::{Deadline, reached};
 use std::fmt;
