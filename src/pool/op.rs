@@ -22,7 +22,8 @@ impl Op {
     ///
     /// A multishot operation posts CQEs as events come: the number that keeps the CQ from
     /// overflowing is what bounds them, such as the number of provided buffers, plus 1. One
-    /// that is too small costs time, not completions.
+    /// that is too small loses no completion, but costs time, and when the CQ is full the
+    /// kernel may end the operation: [`Completion::is_last`], with a result as any other.
     pub fn cqes(mut self, cqes: u32) -> Self {
         self.cqes = cqes.max(1);
         self
@@ -30,6 +31,11 @@ impl Op {
 
     /// Cancels the operation when it takes longer: it then completes as
     /// [`Outcome::TimedOut`]. Holds one permit and one SQE more.
+    ///
+    /// What the kernel cannot cancel ([`Driver::cancel`](super::Driver::cancel)) ends by
+    /// itself all the same. So does, from Linux 6.15 on and in stable kernels since May 2025,
+    /// what a worker blocks in without having been tried before
+    /// ([`Sqe::force_async`], splices): its time starts when the worker is done.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
@@ -129,30 +135,50 @@ impl fmt::Debug for Id {
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did what it was asked for, or a part: a count, a descriptor.
+    /// It did what it was asked for, or a part: a count, a descriptor. Of a zero-copy send's
+    /// notification ([`Cqe::is_notif`]): what it says, in flags, of the copy
+    /// ([`ZcUsage::of`](crate::prep::ZcUsage::of)).
     Done(u32),
     /// Somebody cancelled it, or an operation before it in its chain failed.
     Cancelled,
     /// Its deadline passed; or it is a timer, and its time came.
     TimedOut,
-    /// It failed.
+    /// It failed. EINTR, and 512 from some operations: it was cancelled while a worker was
+    /// blocked in it.
     Failed(Errno),
     /// The job panicked.
     Panicked,
 }
 
+/// The kernel's own errno of an interrupted system call that would begin again. Splices end
+/// with it.
+const ERESTARTSYS: i32 = 512;
+
 impl Outcome {
     /// `timer` is the result of the linked timeout.
-    pub(super) fn of(res: i32, timer: Option<i32>) -> Self {
-        match -res {
-            ..=0 => Outcome::Done(res.cast_unsigned()),
+    pub(super) fn of(cqe: &Cqe, timer: Option<i32>) -> Self {
+        // A notification's result is flags.
+        if cqe.res >= 0 || cqe.is_notif() {
+            return Outcome::Done(cqe.res.cast_unsigned());
+        }
+        match cqe.res.wrapping_neg() {
             libc::ETIME => Outcome::TimedOut,
             // Interrupted: how an operation that is running in a worker is cancelled.
-            libc::ECANCELED | libc::EINTR if timer == Some(-libc::ETIME) => Outcome::TimedOut,
+            libc::ECANCELED | libc::EINTR | ERESTARTSYS if timer.is_some_and(has_expired) => {
+                Outcome::TimedOut
+            }
             libc::ECANCELED => Outcome::Cancelled,
             errno => Outcome::Failed(Errno::from_raw(errno)),
         }
     }
+}
+
+/// Whether a linked timeout with this result has expired. It says what its cancel request
+/// came to: ETIME for 0, otherwise how many were cancelled, or that there was none (ENOENT,
+/// EALREADY), which it also says when it has interrupted a worker. ECANCELED: the operation
+/// was faster, or the thread that entered for both is gone. Others: there was no timer.
+fn has_expired(timer: i32) -> bool {
+    timer > 0 || [-libc::ETIME, -libc::ENOENT, -libc::EALREADY].contains(&timer)
 }
 
 /// One completion.
@@ -284,6 +310,7 @@ pub(super) fn deadline_sqe(id: Id, time: *const abi::Timespec) -> Sqe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::cqe_flags;
 
     #[test]
     fn an_id_keeps_its_parts() {
@@ -303,30 +330,48 @@ mod tests {
         assert_eq!(Id(u64::MAX).kind(), None);
     }
 
+    fn cqe(res: i32, flags: u32) -> Cqe {
+        Cqe {
+            res,
+            flags,
+            ..Cqe::default()
+        }
+    }
+
     #[test]
     fn four_different_answers() {
-        let cancelled = -libc::ECANCELED;
+        let failed = |errno| Outcome::Failed(Errno::from_raw(errno));
+        let (cancelled, interrupted) = (-libc::ECANCELED, -libc::EINTR);
         for (res, timer, outcome) in [
             (0, None, Outcome::Done(0)),
             (i32::MAX, None, Outcome::Done(i32::MAX as u32)),
             (5, Some(cancelled), Outcome::Done(5)),
+            (5, Some(-libc::ETIME), Outcome::Done(5)),
             (cancelled, None, Outcome::Cancelled),
             (cancelled, Some(cancelled), Outcome::Cancelled),
+            // The timer was refused, and the operation with it.
+            (cancelled, Some(-libc::ENOMEM), Outcome::Cancelled),
             (cancelled, Some(-libc::ETIME), Outcome::TimedOut),
-            (-libc::EINTR, Some(-libc::ETIME), Outcome::TimedOut),
+            (cancelled, Some(-libc::ENOENT), Outcome::TimedOut),
+            (cancelled, Some(-libc::EALREADY), Outcome::TimedOut),
+            (cancelled, Some(1), Outcome::TimedOut),
+            (interrupted, Some(-libc::ENOENT), Outcome::TimedOut),
+            (-ERESTARTSYS, Some(-libc::ENOENT), Outcome::TimedOut),
             (-libc::ETIME, None, Outcome::TimedOut),
-            (
-                -libc::EIO,
-                Some(-libc::ETIME),
-                Outcome::Failed(Errno::from_raw(libc::EIO)),
-            ),
-            (
-                -libc::EINTR,
-                None,
-                Outcome::Failed(Errno::from_raw(libc::EINTR)),
-            ),
+            (-libc::EIO, Some(-libc::ETIME), failed(libc::EIO)),
+            (interrupted, None, failed(libc::EINTR)),
+            (interrupted, Some(cancelled), failed(libc::EINTR)),
+            (i32::MIN, Some(i32::MIN), failed(i32::MIN)),
         ] {
-            assert_eq!(Outcome::of(res, timer), outcome, "{res} {timer:?}");
+            assert_eq!(Outcome::of(&cqe(res, 0), timer), outcome, "{res} {timer:?}");
+        }
+    }
+
+    #[test]
+    fn a_notification_has_no_errno() {
+        for res in [0, i32::MIN, -libc::ECANCELED] {
+            let outcome = Outcome::of(&cqe(res, cqe_flags::NOTIF), Some(-libc::ETIME));
+            assert_eq!(outcome, Outcome::Done(res.cast_unsigned()));
         }
     }
 }
