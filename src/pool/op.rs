@@ -1,6 +1,6 @@
 //! Operations as the pool takes and completes them.
 
-use crate::abi::{self, Cqe, Sqe, op};
+use crate::abi::{self, Cqe, Sqe, op, sqe_flags};
 use crate::syscall::Errno;
 use std::fmt;
 use std::time::Duration;
@@ -49,12 +49,34 @@ impl Op {
 
 impl From<Sqe> for Op {
     fn from(sqe: Sqe) -> Self {
-        let is_zero_copy = matches!(sqe.opcode, op::SEND_ZC | op::SENDMSG_ZC);
         Self {
+            cqes: cqes_of(&sqe),
             sqe,
-            cqes: 1 + u32::from(is_zero_copy),
             deadline: None,
         }
+    }
+}
+
+/// How many CQEs an operation has unreaped at a time, as far as the SQE says it.
+pub(super) fn cqes_of(sqe: &Sqe) -> u32 {
+    let is_zero_copy = matches!(sqe.opcode, op::SEND_ZC | op::SENDMSG_ZC);
+    1 + u32::from(is_zero_copy)
+}
+
+/// Whether the SQE can be submitted by itself: it tells of its end.
+pub(super) fn check_cqe(sqe: &Sqe) -> Result<(), Refusal> {
+    match sqe.flags & sqe_flags::CQE_SKIP_SUCCESS {
+        0 => Ok(()),
+        _ => Err(Refusal::NoCqe),
+    }
+}
+
+/// Whether the SQE can be the last that is submitted together: what is pushed next may be
+/// anybody's.
+pub(super) fn check_end(sqe: &Sqe) -> Result<(), Refusal> {
+    match sqe.flags & (sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK) {
+        0 => Ok(()),
+        _ => Err(Refusal::Linked),
     }
 }
 
@@ -256,9 +278,23 @@ pub enum Refusal {
         /// Permits that there are.
         total: u32,
     },
+    /// The operation, with those submitted together with it, or with its deadline, needs
+    /// more SQEs than there are.
+    TooLong {
+        /// SQEs that it needs.
+        needs: u32,
+        /// SQEs that there are.
+        entries: u32,
+    },
     /// The operation asks for no CQE ([`Sqe::skip_success`]), so nobody would know when it
     /// ends. Submit it as a part of a chain.
     NoCqe,
+    /// The last operation, or the only one, is linked ([`Sqe::link`], [`Sqe::hardlink`]) to
+    /// whatever somebody pushes next. Submit it together with what it is linked to.
+    Linked,
+    /// There is a time limit ([`Sqe::prep_link_timeout`]) in a chain, whose one completion
+    /// would be the limit's. Submit the operations as a batch.
+    LinkTimeout,
     /// The ring is of no use any more.
     Ring(crate::EnterError),
 }
@@ -271,7 +307,14 @@ impl fmt::Display for Refusal {
             Self::TooHeavy { needs, total } => {
                 write!(f, "needs {needs} permits of {total}: make a larger CQ")
             }
+            Self::TooLong { needs, entries } => {
+                write!(f, "needs {needs} SQEs of {entries}: make a larger SQ")
+            }
             Self::NoCqe => f.write_str("asks for no CQE: submit it as part of a chain"),
+            Self::Linked => {
+                f.write_str("ends in a link: submit it together with what it is linked to")
+            }
+            Self::LinkTimeout => f.write_str("a chain with a link timeout: submit it as a batch"),
             Self::Ring(error) => error.fmt(f),
         }
     }
