@@ -257,7 +257,7 @@ impl<J: Job> Offload<J> {
             let why = Refusal::Full;
             return Err(Refused { op: job, why });
         }
-        let id = match shared.admit(1, user_data, false) {
+        let id = match shared.admit(0, 1, user_data, false) {
             Ok(id) => id,
             Err(why) => return Err(Refused { op: job, why }),
         };

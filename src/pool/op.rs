@@ -1,6 +1,6 @@
 //! Operations as the pool takes and completes them.
 
-use crate::abi::{self, Cqe, Sqe, op};
+use crate::abi::{self, Cqe, Sqe, op, sqe_flags};
 use crate::syscall::Errno;
 use std::fmt;
 use std::time::Duration;
@@ -23,7 +23,9 @@ impl Op {
     /// A multishot operation posts CQEs as events come: say how many can lie unreaped at most,
     /// such as the number of its provided buffers, plus 1. If there are more than was said, the
     /// CQ may overflow: that costs time, and
-    /// [completions only for want of memory](crate::EnterError::CompletionLost).
+    /// [completions only for want of memory](crate::EnterError::CompletionLost). While the CQ
+    /// is full the kernel may also end the operation: [`Completion::is_last`], with a result as
+    /// any other.
     pub fn cqes(mut self, cqes: u32) -> Self {
         self.cqes = cqes.max(1);
         self
@@ -31,6 +33,11 @@ impl Op {
 
     /// Cancels the operation when it takes longer: it then completes as
     /// [`Outcome::TimedOut`]. Holds one permit and one SQE more.
+    ///
+    /// What the kernel cannot cancel ([`Driver::cancel`](super::Driver::cancel)) ends by
+    /// itself all the same. So does, from Linux 6.15 on and in stable kernels since May 2025,
+    /// what a worker blocks in without having been tried before
+    /// ([`Sqe::force_async`], splices): its time starts when the worker is done.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
@@ -44,12 +51,34 @@ impl Op {
 
 impl From<Sqe> for Op {
     fn from(sqe: Sqe) -> Self {
-        let is_zero_copy = matches!(sqe.opcode, op::SEND_ZC | op::SENDMSG_ZC);
         Self {
+            cqes: cqes_of(&sqe),
             sqe,
-            cqes: 1 + u32::from(is_zero_copy),
             deadline: None,
         }
+    }
+}
+
+/// How many CQEs an operation has unreaped at a time, as far as the SQE says it.
+pub(super) fn cqes_of(sqe: &Sqe) -> u32 {
+    let is_zero_copy = matches!(sqe.opcode, op::SEND_ZC | op::SENDMSG_ZC);
+    1 + u32::from(is_zero_copy)
+}
+
+/// Whether the SQE can be submitted by itself: it tells of its end.
+pub(super) fn check_cqe(sqe: &Sqe) -> Result<(), Refusal> {
+    match sqe.flags & sqe_flags::CQE_SKIP_SUCCESS {
+        0 => Ok(()),
+        _ => Err(Refusal::NoCqe),
+    }
+}
+
+/// Whether the SQE can be the last that is submitted together: what is pushed next may be
+/// anybody's.
+pub(super) fn check_end(sqe: &Sqe) -> Result<(), Refusal> {
+    match sqe.flags & (sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK) {
+        0 => Ok(()),
+        _ => Err(Refusal::Linked),
     }
 }
 
@@ -130,30 +159,50 @@ impl fmt::Debug for Id {
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did what it was asked for, or a part: a count, a descriptor.
+    /// It did what it was asked for, or a part: a count, a descriptor. Of a zero-copy send's
+    /// notification ([`Cqe::is_notif`]): what it says, in flags, of the copy
+    /// ([`ZcUsage::of`](crate::prep::ZcUsage::of)).
     Done(u32),
     /// Somebody cancelled it, or an operation before it in its chain failed.
     Cancelled,
     /// Its deadline passed; or it is a timer, and its time came.
     TimedOut,
-    /// It failed.
+    /// It failed. EINTR, and 512 from some operations: it was cancelled while a worker was
+    /// blocked in it.
     Failed(Errno),
     /// The job panicked.
     Panicked,
 }
 
+/// The kernel's own errno of an interrupted system call that would begin again. Splices end
+/// with it.
+const ERESTARTSYS: i32 = 512;
+
 impl Outcome {
     /// `timer` is the result of the linked timeout.
-    pub(super) fn of(res: i32, timer: Option<i32>) -> Self {
-        match -res {
-            ..=0 => Outcome::Done(res.cast_unsigned()),
+    pub(super) fn of(cqe: &Cqe, timer: Option<i32>) -> Self {
+        // A notification's result is flags.
+        if cqe.res >= 0 || cqe.is_notif() {
+            return Outcome::Done(cqe.res.cast_unsigned());
+        }
+        match cqe.res.wrapping_neg() {
             libc::ETIME => Outcome::TimedOut,
             // Interrupted: how an operation that is running in a worker is cancelled.
-            libc::ECANCELED | libc::EINTR if timer == Some(-libc::ETIME) => Outcome::TimedOut,
+            libc::ECANCELED | libc::EINTR | ERESTARTSYS if timer.is_some_and(has_expired) => {
+                Outcome::TimedOut
+            }
             libc::ECANCELED => Outcome::Cancelled,
             errno => Outcome::Failed(Errno::from_raw(errno)),
         }
     }
+}
+
+/// Whether a linked timeout with this result has expired. It says what its cancel request
+/// came to: ETIME for 0, otherwise how many were cancelled, or that there was none (ENOENT,
+/// EALREADY), which it also says when it has interrupted a worker. ECANCELED: the operation
+/// was faster, or the thread that entered for both is gone. Others: there was no timer.
+fn has_expired(timer: i32) -> bool {
+    timer > 0 || [-libc::ETIME, -libc::ENOENT, -libc::EALREADY].contains(&timer)
 }
 
 /// One completion.
@@ -231,9 +280,23 @@ pub enum Refusal {
         /// Permits that there are.
         total: u32,
     },
+    /// The operation, with those submitted together with it, or with its deadline, needs
+    /// more SQEs than there are.
+    TooLong {
+        /// SQEs that it needs.
+        needs: u32,
+        /// SQEs that there are.
+        entries: u32,
+    },
     /// The operation asks for no CQE ([`Sqe::skip_success`]), so nobody would know when it
     /// ends. Submit it as a part of a chain.
     NoCqe,
+    /// The last operation, or the only one, is linked ([`Sqe::link`], [`Sqe::hardlink`]) to
+    /// whatever somebody pushes next. Submit it together with what it is linked to.
+    Linked,
+    /// There is a time limit ([`Sqe::prep_link_timeout`]) in a chain, whose one completion
+    /// would be the limit's. Submit the operations as a batch.
+    LinkTimeout,
     /// The ring is of no use any more.
     Ring(crate::EnterError),
 }
@@ -246,7 +309,14 @@ impl fmt::Display for Refusal {
             Self::TooHeavy { needs, total } => {
                 write!(f, "needs {needs} permits of {total}: make a larger CQ")
             }
+            Self::TooLong { needs, entries } => {
+                write!(f, "needs {needs} SQEs of {entries}: make a larger SQ")
+            }
             Self::NoCqe => f.write_str("asks for no CQE: submit it as part of a chain"),
+            Self::Linked => {
+                f.write_str("ends in a link: submit it together with what it is linked to")
+            }
+            Self::LinkTimeout => f.write_str("a chain with a link timeout: submit it as a batch"),
             Self::Ring(error) => error.fmt(f),
         }
     }
@@ -285,6 +355,7 @@ pub(super) fn deadline_sqe(id: Id, time: *const abi::Timespec) -> Sqe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::abi::cqe_flags;
 
     #[test]
     fn an_id_keeps_its_parts() {
@@ -304,30 +375,48 @@ mod tests {
         assert_eq!(Id(u64::MAX).kind(), None);
     }
 
+    fn cqe(res: i32, flags: u32) -> Cqe {
+        Cqe {
+            res,
+            flags,
+            ..Cqe::default()
+        }
+    }
+
     #[test]
     fn four_different_answers() {
-        let cancelled = -libc::ECANCELED;
+        let failed = |errno| Outcome::Failed(Errno::from_raw(errno));
+        let (cancelled, interrupted) = (-libc::ECANCELED, -libc::EINTR);
         for (res, timer, outcome) in [
             (0, None, Outcome::Done(0)),
             (i32::MAX, None, Outcome::Done(i32::MAX as u32)),
             (5, Some(cancelled), Outcome::Done(5)),
+            (5, Some(-libc::ETIME), Outcome::Done(5)),
             (cancelled, None, Outcome::Cancelled),
             (cancelled, Some(cancelled), Outcome::Cancelled),
+            // The timer was refused, and the operation with it.
+            (cancelled, Some(-libc::ENOMEM), Outcome::Cancelled),
             (cancelled, Some(-libc::ETIME), Outcome::TimedOut),
-            (-libc::EINTR, Some(-libc::ETIME), Outcome::TimedOut),
+            (cancelled, Some(-libc::ENOENT), Outcome::TimedOut),
+            (cancelled, Some(-libc::EALREADY), Outcome::TimedOut),
+            (cancelled, Some(1), Outcome::TimedOut),
+            (interrupted, Some(-libc::ENOENT), Outcome::TimedOut),
+            (-ERESTARTSYS, Some(-libc::ENOENT), Outcome::TimedOut),
             (-libc::ETIME, None, Outcome::TimedOut),
-            (
-                -libc::EIO,
-                Some(-libc::ETIME),
-                Outcome::Failed(Errno::from_raw(libc::EIO)),
-            ),
-            (
-                -libc::EINTR,
-                None,
-                Outcome::Failed(Errno::from_raw(libc::EINTR)),
-            ),
+            (-libc::EIO, Some(-libc::ETIME), failed(libc::EIO)),
+            (interrupted, None, failed(libc::EINTR)),
+            (interrupted, Some(cancelled), failed(libc::EINTR)),
+            (i32::MIN, Some(i32::MIN), failed(i32::MIN)),
         ] {
-            assert_eq!(Outcome::of(res, timer), outcome, "{res} {timer:?}");
+            assert_eq!(Outcome::of(&cqe(res, 0), timer), outcome, "{res} {timer:?}");
+        }
+    }
+
+    #[test]
+    fn a_notification_has_no_errno() {
+        for res in [0, i32::MIN, -libc::ECANCELED] {
+            let outcome = Outcome::of(&cqe(res, cqe_flags::NOTIF), Some(-libc::ETIME));
+            assert_eq!(outcome, Outcome::Done(res.cast_unsigned()));
         }
     }
 }

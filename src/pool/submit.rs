@@ -1,9 +1,9 @@
 //! Taking operations, one by one, as batches and as chains.
 
 use super::driver::{Driver, Shared};
-use super::op::{Id, Op, OpId, Refusal, Refused, deadline_sqe};
+use super::op::{Id, Op, OpId, Refusal, Refused, check_cqe, check_end, cqes_of, deadline_sqe};
 use super::permits::NoPermit;
-use crate::abi::{Sqe, sqe_flags};
+use crate::abi::{Sqe, op, sqe_flags};
 use crate::ring::Batch;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -20,19 +20,16 @@ impl Driver {
     #[inline]
     pub fn try_submit(&self, op: impl Into<Op>) -> Result<OpId, Refused<Op>> {
         let op = op.into();
-        if op.sqe.flags & sqe_flags::CQE_SKIP_SUCCESS != 0 {
-            let why = Refusal::NoCqe;
+        if let Err(why) = check_cqe(&op.sqe).and(check_end(&op.sqe)) {
             return Err(Refused { op, why });
         }
         let weight = op.weight();
-        let id = match self
-            .shared
-            .admit(weight, op.sqe.user_data, op.deadline.is_some())
-        {
+        let has_deadline = op.deadline.is_some();
+        let count = 1 + u32::from(has_deadline);
+        let id = match (self.shared).admit(count, weight, op.sqe.user_data, has_deadline) {
             Ok(id) => id,
             Err(why) => return Err(Refused { op, why }),
         };
-        let count = 1 + u32::from(op.deadline.is_some());
         let Some(mut batch) = self.shared.slots(count) else {
             self.shared.withdraw(id, weight);
             let why = Refusal::Full;
@@ -56,8 +53,8 @@ impl Driver {
     }
 
     /// Submits operations that the kernel sees together and in order, as links need it, or
-    /// gives all back. Each has a name and a completion of its own; deadlines are not looked
-    /// at.
+    /// gives all back. Each has a name and a completion of its own, also a time limit
+    /// ([`Sqe::prep_link_timeout`]), and the permits of an [`Op`] made of it.
     ///
     /// # Errors
     ///
@@ -66,68 +63,68 @@ impl Driver {
         &self,
         sqes: [Sqe; N],
     ) -> Result<[OpId; N], Refused<[Sqe; N]>> {
+        const { assert!(N > 0, "a batch has operations") };
+        let shared = &*self.shared;
+        let count = N as u32;
+        let weights = sqes.each_ref().map(cqes_of);
+        let weight = weights.iter().sum();
+        let admitted = (sqes.iter().try_for_each(check_cqe))
+            .and_then(|()| check_end(&sqes[N - 1]))
+            .and_then(|()| shared.permit(count, weight));
+        if let Err(why) = admitted {
+            return Err(Refused { op: sqes, why });
+        }
+        let Some(mut batch) = shared.slots(count) else {
+            shared.permits.give_back(weight, &shared.gate);
+            let why = Refusal::Full;
+            return Err(Refused { op: sqes, why });
+        };
         let mut ids = [OpId(Id(0)); N];
-        let refuse = |op, why| Err(Refused { op, why });
-        if sqes
-            .iter()
-            .any(|sqe| sqe.flags & sqe_flags::CQE_SKIP_SUCCESS != 0)
-        {
-            return refuse(sqes, Refusal::NoCqe);
-        }
-        let mut why = None;
-        let mut admitted = 0;
-        for (id, sqe) in ids.iter_mut().zip(&sqes) {
-            match self.shared.admit(1, sqe.user_data, false) {
-                Ok(new) => *id = OpId(new),
-                Err(refusal) => {
-                    why = Some(refusal);
-                    break;
-                }
-            }
-            admitted += 1;
-        }
-        let batch = match why {
-            None => self.shared.slots(N as u32),
-            Some(_) => None,
-        };
-        let Some(mut batch) = batch else {
-            for id in &ids[..admitted] {
-                self.shared.withdraw(id.0, 1);
-            }
-            return refuse(sqes, why.unwrap_or(Refusal::Full));
-        };
-        for ((place, sqe), id) in batch.iter_mut().zip(sqes).zip(ids) {
+        let parts = sqes.into_iter().zip(weights).zip(&mut ids);
+        for (place, ((sqe, weight), id)) in batch.iter_mut().zip(parts) {
+            let name = shared.table.insert(sqe.user_data, weight, false);
+            *id = OpId(name.expect("whoever holds a permit finds a slot"));
             *place = sqe;
             place.user_data = id.0.0;
         }
         batch.push();
-        self.shared.pushed(N as u32);
+        shared.pushed(count);
         Ok(ids)
     }
 
     /// Submits a chain as one operation: each starts when the one before it has succeeded,
     /// and one completion tells of the last, or of the one that failed
-    /// ([`Completion::member`](super::Completion::member)). Holds one permit. Its `user_data`
-    /// is the last one's.
+    /// ([`Completion::member`](super::Completion::member)). Holds the permits of its last
+    /// operation: those before it post no CQE, so none of them may be multishot. Its
+    /// `user_data` is the last one's.
     ///
     /// A read or write that moves less than it was asked for breaks the chain, and is the
-    /// completion. At most 256 operations.
+    /// completion. If there is an operation among them that the kernel does not take as it is
+    /// written (flags that it does not know, a zero-copy send that is not the last), none
+    /// starts, and the completion is the first one's,
+    /// [`Cancelled`](super::Outcome::Cancelled): the errno is not told. At most 256
+    /// operations.
     ///
     /// # Errors
     ///
-    /// As [`Driver::try_submit`].
+    /// As [`Driver::try_submit`]; links are the chain's own.
     pub fn try_submit_chain<const N: usize>(
         &self,
         sqes: [Sqe; N],
     ) -> Result<OpId, Refused<[Sqe; N]>> {
         const { assert!(N > 0 && N <= 256, "a chain has 1 to 256 operations") };
         let refuse = |op, why| Err(Refused { op, why });
-        let id = match self.shared.admit(1, sqes[N - 1].user_data, false) {
+        if sqes.iter().any(|sqe| sqe.opcode == op::LINK_TIMEOUT) {
+            return refuse(sqes, Refusal::LinkTimeout);
+        }
+        let (count, last) = (N as u32, &sqes[N - 1]);
+        let weight = cqes_of(last);
+        let id = match self.shared.admit(count, weight, last.user_data, false) {
             Ok(id) => id,
             Err(why) => return refuse(sqes, why),
         };
-        let Some(mut batch) = self.shared.slots(N as u32) else {
-            self.shared.withdraw(id, 1);
+        let Some(mut batch) = self.shared.slots(count) else {
+            self.shared.withdraw(id, weight);
             return refuse(sqes, Refusal::Full);
         };
         self.shared.table.set_last_member(id, (N - 1) as u8);
@@ -142,7 +139,7 @@ impl Driver {
             }
         }
         batch.push();
-        self.shared.pushed(N as u32);
+        self.shared.pushed(count);
         Ok(OpId(id))
     }
 
@@ -202,16 +199,32 @@ impl Driver {
 }
 
 impl Shared {
-    /// A permit and a slot of the table.
+    /// Permits, and a slot of the table, for what needs so many SQEs.
     #[inline(always)]
     pub(super) fn admit(
         &self,
+        sqes: u32,
         weight: u32,
         user_data: u64,
         has_deadline: bool,
     ) -> Result<Id, Refusal> {
+        self.permit(sqes, weight)?;
+        self.table
+            .insert(user_data, weight, has_deadline)
+            .ok_or(Refusal::Full)
+    }
+
+    /// Permits for what needs so many SQEs.
+    #[inline(always)]
+    fn permit(&self, sqes: u32, weight: u32) -> Result<(), Refusal> {
         if let Some(error) = self.counters.fatal() {
             return Err(Refusal::Ring(error));
+        }
+        // Every ring has one SQE: for most there is nothing to compare.
+        let entries = self.ring.sq_entries();
+        if sqes > 1 && sqes > entries {
+            let needs = sqes;
+            return Err(Refusal::TooLong { needs, entries });
         }
         let total = self.permits.total();
         if weight > total {
@@ -219,13 +232,10 @@ impl Shared {
             return Err(Refusal::TooHeavy { needs, total });
         }
         match self.permits.acquire(weight) {
-            Ok(()) => {}
-            Err(NoPermit::Full) => return Err(Refusal::Full),
-            Err(NoPermit::Closed) => return Err(Refusal::Closed),
+            Ok(()) => Ok(()),
+            Err(NoPermit::Full) => Err(Refusal::Full),
+            Err(NoPermit::Closed) => Err(Refusal::Closed),
         }
-        self.table
-            .insert(user_data, weight, has_deadline)
-            .ok_or(Refusal::Full)
     }
 
     #[cold]

@@ -196,30 +196,25 @@ impl Table {
             freed.operations += 1;
             self.free(id.slot(), freed);
         }
-        let (cqe, timer) = if has_more || awaited & TIMED == 0 {
-            (cqe, None)
-        } else {
+        let first = || {
             let first = entry.first.load(Relaxed);
-            let res = (first as u32).cast_signed();
-            match part {
-                OP => (cqe, Some(res)),
-                _ => (
-                    Cqe {
-                        res,
-                        flags: (first >> 32) as u32,
-                        ..cqe
-                    },
-                    Some(cqe.res),
-                ),
-            }
+            ((first as u32).cast_signed(), (first >> 32) as u32)
         };
-        let mut cqe = cqe;
+        let (mut cqe, timer) = match part {
+            DEADLINE => {
+                let (res, flags) = first();
+                (Cqe { res, flags, ..cqe }, Some(cqe.res))
+            }
+            // The timer's came before; also before one that is not the last.
+            _ if awaited & (TIMED | DEADLINE) == TIMED => (cqe, Some(first().0)),
+            _ => (cqe, None),
+        };
         if matches!(id.kind(), Some(Kind::Job | Kind::Panicked)) && cqe.res == 0 {
             cqe.res = entry.side.load(Relaxed).cast_signed();
         }
         let outcome = match id.kind() {
             Some(Kind::Panicked) => Outcome::Panicked,
-            _ => Outcome::of(cqe.res, timer),
+            _ => Outcome::of(&cqe, timer),
         };
         let sequence = entry.sequence.load(Relaxed);
         entry.sequence.store(sequence.wrapping_add(1), Relaxed);

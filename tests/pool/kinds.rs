@@ -2,7 +2,7 @@
 
 use super::*;
 use ringway::pool::{Outcome, Refusal};
-use ringway::prep::{PollFlags, SendFlags};
+use ringway::prep::{PollFlags, SendFlags, TimeoutFlags, Timespec};
 use std::io::{Read, Write, pipe};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -26,16 +26,26 @@ fn read(file: &impl std::os::fd::AsFd, len: usize, user_data: u64) -> Sqe {
     sqe(|sqe| unsafe { sqe.prep_read(file, buf.as_mut_ptr(), len as u32, 0) }.user_data(user_data))
 }
 
+fn tcp() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (stream, listener.accept().unwrap().0)
+}
+
+fn send_zc(stream: &TcpStream, bytes: &'static [u8], how: SendFlags) -> Sqe {
+    let (buf, len) = (bytes.as_ptr(), bytes.len() as u32);
+    // SAFETY: the bytes are constant, and the caller keeps the socket.
+    sqe(|sqe| unsafe { sqe.prep_send_zc(stream, buf, len, 0, how) }.user_data(3))
+}
+
 #[test]
 fn a_batch_is_all_or_nothing() {
     let driver = driver(8, 16, Driver::builder().permits(3));
-    let refused = driver
-        .try_submit_batch([1, 2, 3, 4].map(plain))
-        .unwrap_err();
-    assert_eq!(refused.why, Refusal::Full);
-    assert_eq!(driver.in_flight(), 0);
-    let [first, second, third, _] = refused.op;
-    let ids = driver.try_submit_batch([first, second, third]).unwrap();
+    driver.try_submit(nop(1)).unwrap();
+    let refused = driver.try_submit_batch([1, 2, 3].map(plain)).unwrap_err();
+    assert_eq!((refused.why, driver.in_flight()), (Refusal::Full, 1));
+    next(&driver);
+    let ids = driver.try_submit_batch(refused.op).unwrap();
     let told = next_of::<3>(&driver).map(|told| (told.op(), told.user_data()));
     assert_eq!(told, [(ids[0], 1), (ids[1], 2), (ids[2], 3)]);
     // Linked: the first fails, the second is cancelled, and each says so.
@@ -47,9 +57,15 @@ fn a_batch_is_all_or_nothing() {
     told.sort_by_key(|told| !told.0);
     assert!(matches!(told[0].1, Outcome::Failed(_)), "{told:?}");
     assert_eq!(told[1], (false, Outcome::Cancelled));
-    // A batch larger than the SQ can never be.
-    let many = driver.try_submit_batch([0; 9].map(plain)).unwrap_err();
-    assert_eq!((many.why, driver.in_flight()), (Refusal::Full, 0));
+    // Each posts two CQEs.
+    let driver = self::driver(8, 16, Driver::builder().permits(5));
+    let (stream, mut peer) = tcp();
+    let send = || send_zc(&stream, b"twice", SendFlags::NONE);
+    driver.try_submit_batch([send(), plain(4), send()]).unwrap();
+    assert_eq!(driver.in_flight(), 5);
+    next_of::<5>(&driver);
+    assert_eq!(driver.in_flight(), 0);
+    peer.read_exact(&mut [0; 10]).unwrap();
 }
 
 #[test]
@@ -99,6 +115,113 @@ fn a_chain_is_one_operation() {
 }
 
 #[test]
+fn a_chain_posts_what_its_last_operation_posts() {
+    let driver = driver(8, 16, Driver::builder());
+    let (stream, _peer) = tcp();
+    let send = || send_zc(&stream, b"last", SendFlags::NONE);
+    driver.try_submit_chain([plain(1), send()]).unwrap();
+    assert_eq!(driver.in_flight(), 2);
+    let told = next_of::<2>(&driver).map(|told| (told.member(), told.is_last()));
+    assert_eq!((told, driver.in_flight()), ([(1, false), (1, true)], 0));
+    // Before the last one the kernel does not take it, and begins none of them.
+    let (mut reader, writer) = pipe().unwrap();
+    // SAFETY: the byte is constant, and the pipe is kept.
+    let first = sqe(|sqe| unsafe { sqe.prep_write(&writer, b"!".as_ptr(), 1, 0) });
+    driver.try_submit_chain([first, send(), plain(2)]).unwrap();
+    let told = next(&driver);
+    assert_eq!((told.outcome(), told.member()), (Outcome::Cancelled, 0));
+    assert!(told.is_last());
+    driver.try_submit(nop(3)).unwrap();
+    assert_eq!(next(&driver).user_data(), 3);
+    assert_eq!((driver.in_flight(), driver.stats().stale), (0, 0));
+    drop(writer);
+    assert_eq!(reader.read(&mut [0; 1]).unwrap(), 0);
+}
+
+/// A time limit of an operation, as a part of a batch or chain of the user's own.
+fn link_timeout(time: &'static Timespec, user_data: u64) -> Sqe {
+    sqe(|sqe| {
+        // SAFETY: the time is constant.
+        unsafe { sqe.prep_link_timeout(time, TimeoutFlags::NONE) }.user_data(user_data)
+    })
+}
+
+#[test]
+fn a_link_timeout_has_its_own_name_or_is_refused() {
+    static SOON: Timespec = Timespec::new(0, 10_000_000);
+    let driver = driver(8, 16, Driver::builder());
+    let (reader, _writer) = pipe().unwrap();
+    let mut limited = read(&reader, 1, 1);
+    limited.link();
+    let batch = [limited, link_timeout(&SOON, 2)];
+    driver.try_submit_batch(batch).unwrap();
+    let mut told = next_of::<2>(&driver).map(|told| (told.user_data(), told.outcome()));
+    told.sort_by_key(|told| told.0);
+    assert_eq!(told, [(1, Outcome::Cancelled), (2, Outcome::TimedOut)]);
+    for at_the_end in [true, false] {
+        let chain = match at_the_end {
+            true => [plain(1), read(&reader, 1, 2), link_timeout(&SOON, 3)],
+            false => [read(&reader, 1, 1), link_timeout(&SOON, 2), plain(3)],
+        };
+        let refused = driver.try_submit_chain(chain).unwrap_err();
+        assert_eq!(refused.why, Refusal::LinkTimeout);
+    }
+    assert_eq!((driver.in_flight(), driver.stats().stale), (0, 0));
+}
+
+/// What is pushed next may be anybody's.
+#[test]
+fn what_links_to_the_unknown_is_refused() {
+    let driver = driver(8, 16, Driver::builder());
+    for link in [Sqe::link, Sqe::hardlink] {
+        let linked = |user_data| {
+            let mut sqe = plain(user_data);
+            link(&mut sqe);
+            sqe
+        };
+        let refused = driver.try_submit(linked(1)).unwrap_err();
+        assert_eq!(refused.why, Refusal::Linked);
+        let timed = refused.op.deadline(LOST);
+        assert_eq!(driver.try_submit(timed).unwrap_err().why, Refusal::Linked);
+        let batch = [linked(1), linked(2)];
+        let refused = driver.try_submit_batch(batch).unwrap_err();
+        assert_eq!((refused.why, driver.in_flight()), (Refusal::Linked, 0));
+        // A chain is linked, and ends, by itself.
+        driver.try_submit_chain(refused.op).unwrap();
+        assert_eq!(next(&driver).user_data(), 2);
+    }
+}
+
+/// Also by those that wait for room, which there will never be.
+#[test]
+fn what_is_too_large_is_refused_for_good() {
+    let driver = driver(8, 16, Driver::builder());
+    let too_long = |needs, entries| Refusal::TooLong { needs, entries };
+    let why = driver.try_submit_batch([0; 9].map(plain)).unwrap_err().why;
+    assert_eq!(why, too_long(9, 8));
+    let why = driver.try_submit_chain([0; 9].map(plain)).unwrap_err().why;
+    assert_eq!(why, too_long(9, 8));
+    let few = self::driver(8, 16, Driver::builder().permits(3));
+    let why = few.try_submit_batch([0; 4].map(plain)).unwrap_err().why;
+    let (needs, total) = (4, 3);
+    assert_eq!(why, Refusal::TooHeavy { needs, total });
+    let tiny = self::driver(1, 16, Driver::builder());
+    tiny.try_submit(nop(1)).unwrap();
+    assert_eq!(next(&tiny).user_data(), 1);
+    let refused = tiny.submit(nop(2).deadline(LOST), Some(LOST)).unwrap_err();
+    assert_eq!(refused.why, too_long(2, 1));
+    assert_eq!(refused.to_string(), "needs 2 SQEs of 1: make a larger SQ");
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(
+        tiny.poll_submit(&mut context, &mut Some(refused.op))
+            .is_ready()
+    );
+    for driver in [driver, few, tiny] {
+        assert_eq!(driver.in_flight(), 0);
+    }
+}
+
+#[test]
 fn what_posts_no_cqe_is_refused() {
     let driver = driver(8, 16, Driver::builder());
     let mut silent = plain(1);
@@ -113,38 +236,27 @@ fn what_posts_no_cqe_is_refused() {
     assert_eq!(driver.in_flight(), 0);
 }
 
+/// Nothing leaves this machine, so that all of it is copied; asked, the notification says so
+/// in a number that is no errno.
 #[test]
 fn a_zero_copy_send_holds_its_permits_until_the_notification() {
     let driver = driver(8, 16, Driver::builder());
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let mut peer = listener.accept().unwrap().0;
+    let (stream, mut peer) = tcp();
     let bytes: &'static [u8] = &[7; 4096];
-    let send = sqe(|sqe| {
-        // SAFETY: the bytes are constant, and the socket is kept.
-        unsafe { sqe.prep_send_zc(&stream, bytes.as_ptr(), 4096, 0, SendFlags::NONE) }.user_data(3)
-    });
-    driver.try_submit(send).unwrap();
-    assert_eq!(driver.in_flight(), 2);
-    let mut got = vec![0; 4096];
-    peer.read_exact(&mut got).unwrap();
-    assert_eq!(got, bytes);
-    let mut told = Vec::new();
-    while told.last().is_none_or(|last: &Completion| !last.is_last()) {
-        let take = |event| match event {
-            Event::Completed(completion) => told.push(completion),
-            Event::Stale(cqe) => panic!("{cqe:?}"),
-        };
-        driver.wait_reap(Some(LOST), take).unwrap();
+    for (how, usage) in [(SendFlags::NONE, 0), (SendFlags::ZC_REPORT_USAGE, 1 << 31)] {
+        driver.try_submit(send_zc(&stream, bytes, how)).unwrap();
+        assert_eq!(driver.in_flight(), 2);
+        let mut got = vec![0; 4096];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(got, bytes);
+        let told = next_of::<2>(&driver);
+        let said = told.map(|told| (told.sequence(), told.user_data(), told.outcome()));
+        let outcomes = [Outcome::Done(4096), Outcome::Done(usage)];
+        assert_eq!(said, [(0, 3, outcomes[0]), (1, 3, outcomes[1])]);
+        assert!(!told[0].is_last() && told[1].is_last());
+        assert!(told[1].cqe().is_notif());
+        assert_eq!(driver.in_flight(), 0);
     }
-    let said: Vec<_> = told
-        .iter()
-        .map(|told| (told.sequence(), told.user_data()))
-        .collect();
-    assert_eq!(said, [(0, 3), (1, 3)]);
-    assert_eq!(told[0].outcome(), Outcome::Done(4096));
-    assert!(!told[0].is_last() && told[1].cqe().is_notif());
-    assert_eq!(driver.in_flight(), 0);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 
 #[path = "../child/mod.rs"]
 mod child;
+mod deadlines;
 mod driver;
 mod e2;
 #[cfg(feature = "sim")]
