@@ -460,59 +460,99 @@ impl Report<'_> {
         write(file, &text)
     }
 
-    /// A few peers in a few cells, of two threads.
+    /// A few peers in a few cells.
     fn short(&self) -> String {
-        use Workload::{NopOpen, PingPongTcp, PingPongUnix};
+        use Workload::{NopClosed, NopOpen, PingPongTcp, PingPongUnix};
         let Some(distance) = self.distances().into_iter().max_by_key(|&d| self.rounds(d)) else {
             return String::new();
         };
-        let cells = [1, 8, 32, 128]
-            .map(|batch| Cell::new(NopOpen, 2, batch))
-            .into_iter();
-        let cells: Vec<Cell> = cells
-            .chain([PingPongUnix, PingPongTcp].map(|net| Cell::new(net, 2, 1)))
-            .collect();
         let mut text = format!(
             "Two threads, million operations (round trips) a second; cache line's round trip {}.\n\n\
              | | NOPs, batch 1 | 8 | 32 | 128 | socketpair, 1 connection a thread | TCP |\n\
              |---|---|---|---|---|---|---|\n",
             self.lines(distance)
         );
-        let median = |cell, name| self.results.spread((cell, name), distance, 0);
-        let best = |family| {
-            move |cell| {
-                self.results
-                    .best(self.peers, family, cell, distance)
-                    .unwrap_or_default()
-            }
-        };
-        type Name<'n> = Box<dyn Fn(Cell) -> &'static str + 'n>;
-        let rows: [(&str, Name<'_>); 5] = [
+        let nops =
+            |workload, threads| [1, 8, 32, 128].map(|batch| Cell::new(workload, threads, batch));
+        let nets = [PingPongUnix, PingPongTcp].map(|net| Cell::new(net, 2, 1));
+        let cells = [&nops(NopOpen, 2)[..], &nets].concat();
+        let rows = [
             (
                 "one ring, the best ordinary mutex",
-                Box::new(best(Family::Mutex)),
+                Who::Best(Family::Mutex),
             ),
             (
                 "one ring, the best combining mutex",
-                Box::new(best(Family::Combining)),
+                Who::Best(Family::Combining),
             ),
-            ("**one ring, ringway**", Box::new(|_| "lead")),
+            ("**one ring, ringway** (`lead`)", Who::Is("lead")),
+            ("ring per thread, io-uring crate", Who::Is("crate-inline")),
+            ("**ring per thread, `ringway::set`**", Who::Is("set")),
+        ];
+        for (row, who) in rows {
+            text += &self.row(row, &cells, who, distance);
+        }
+        text += "\n![NOPs of two threads](bench/nop-open-2.svg)\n\n\
+                 | million NOPs a second | batch 1 | 8 | 32 | 128 |\n|---|---|---|---|---|\n";
+        let rows = [
+            (
+                "open loop, two threads: `any`",
+                (NopOpen, 2),
+                Who::Is("any"),
+            ),
+            (
+                "closed loop, two threads: `any`",
+                (NopClosed, 2),
+                Who::Is("any"),
+            ),
+            ("`lead`", (NopClosed, 2), Who::Is("lead")),
+            (
+                "the best ordinary mutex",
+                (NopClosed, 2),
+                Who::Best(Family::Mutex),
+            ),
             (
                 "ring per thread, io-uring crate",
-                Box::new(|_| "crate-inline"),
+                (NopClosed, 2),
+                Who::Is("crate-inline"),
             ),
-            ("**ring per thread, `ringway::set`**", Box::new(|_| "set")),
+            (
+                "closed loop, four threads: `lead`",
+                (NopClosed, 4),
+                Who::Is("lead"),
+            ),
+            (
+                "the best ordinary mutex",
+                (NopClosed, 4),
+                Who::Best(Family::Mutex),
+            ),
         ];
-        for (row, name) in rows {
-            let numbers = cells.iter().map(|&cell| {
-                median(cell, name(cell)).map_or("-".into(), |rate| format!("{:.2}", rate.median))
-            });
-            let numbers = numbers.collect::<Vec<_>>().join(" | ");
-            let _ = writeln!(text, "| {row} | {numbers} |");
+        for (row, (workload, threads), who) in rows {
+            text += &self.row(row, &nops(workload, threads), who, distance);
         }
-        text += "\n![NOPs of two threads](bench/nop-open-2.svg)\n";
         text
     }
+
+    /// What one peer, or the best of some, reached in these cells.
+    fn row(&self, name: &str, cells: &[Cell], who: Who, distance: Distance) -> String {
+        let number = |&cell: &Cell| {
+            let peer = match who {
+                Who::Is(name) => Some(name),
+                Who::Best(family) => self.results.best(self.peers, family, cell, distance),
+            };
+            let rate = peer.and_then(|peer| self.results.spread((cell, peer), distance, 0));
+            rate.map_or("-".into(), |rate| format!("{:.2}", rate.median))
+        };
+        let numbers = cells.iter().map(number).collect::<Vec<_>>().join(" | ");
+        format!("| {name} | {numbers} |\n")
+    }
+}
+
+/// A peer of the short table.
+#[derive(Clone, Copy)]
+enum Who {
+    Is(&'static str),
+    Best(Family),
 }
 
 /// Between these is what a run fills in.
