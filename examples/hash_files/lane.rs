@@ -174,8 +174,11 @@ impl Lane {
     /// What the step has come to.
     pub fn completed(&mut self, completion: &Completion) -> News {
         let step = std::mem::replace(&mut self.step, Step::Open);
+        let is_close = matches!(step, Step::Register(_)) && completion.member() == 1;
         let count = match result(completion.outcome()) {
             Ok(count) => count,
+            // The file is in the table, and a close that fails has closed the descriptor.
+            Err(_) if is_close => 0,
             Err(error) => return self.failed(step, error),
         };
         let (next, news) = match step {
