@@ -10,10 +10,13 @@ use super::queue::Queue;
 use crate::sync::Deadline;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::syscall::Errno;
+#[cfg(not(ringway_loom))]
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread;
 #[cfg(not(ringway_loom))]
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -393,7 +396,7 @@ impl<J: Job> Offload<J> {
         while let Some(taken) = jobs.queue.pop() {
             cancelled += u32::from(jobs.cancel(taken.item, deadline.left()));
         }
-        let own = u32::from(self.is_own_thread());
+        let own = u32::from(jobs.is_running_here());
         let look = || (jobs.owed() <= own).then_some(());
         let ended = jobs.ended.wait(deadline.left(), look, || false);
         self.part(ended.is_some());
@@ -403,14 +406,6 @@ impl<J: Job> Offload<J> {
             None => jobs.owed().saturating_sub(own),
         };
         OffloadEnd { cancelled, leaked }
-    }
-
-    /// Whether this is one of the threads.
-    fn is_own_thread(&self) -> bool {
-        #[cfg(not(ringway_loom))]
-        return self.threads().iter().any(is_this_thread);
-        #[cfg(ringway_loom)]
-        false
     }
 
     /// Waits for the threads to end, if they are about to, or lets them go.
@@ -470,7 +465,7 @@ impl<J: Job> Jobs<J> {
             let Waiting { id, job } = taken.item;
             // There is room in the queue.
             self.driver.shared.gate.open();
-            let (kind, res) = match catch_unwind(AssertUnwindSafe(|| job.run())) {
+            let (kind, res) = match self.run(job) {
                 Ok(result) => (Kind::Job, as_res(result)),
                 Err(panic) => {
                     forget_unless_it_drops(panic);
@@ -479,6 +474,24 @@ impl<J: Job> Jobs<J> {
             };
             self.complete(id.with_kind(kind), res, None);
         }
+    }
+
+    /// The result of a job, or its panic. A job may itself serve another offload.
+    fn run(&self, job: J) -> thread::Result<Result<u32, Errno>> {
+        #[cfg(not(ringway_loom))]
+        let before = RUNNING.replace(std::ptr::from_ref(self).addr());
+        let result = catch_unwind(AssertUnwindSafe(|| job.run()));
+        #[cfg(not(ringway_loom))]
+        RUNNING.set(before);
+        result
+    }
+
+    /// Whether the caller is one of the jobs.
+    fn is_running_here(&self) -> bool {
+        #[cfg(not(ringway_loom))]
+        return RUNNING.get() == std::ptr::from_ref(self).addr();
+        #[cfg(ringway_loom)]
+        false
     }
 
     /// Ends a job that has not started; as [`Jobs::complete`].
@@ -512,6 +525,12 @@ impl<J: Job> Jobs<J> {
         // Ordering: Acquire, see `JOBS_SEEN`.
         self.owed.load(edges::JOBS_SEEN.order())
     }
+}
+
+#[cfg(not(ringway_loom))]
+thread_local! {
+    /// Where the [`Jobs`] are of which this thread runs one; 0 while it runs none.
+    static RUNNING: Cell<usize> = const { Cell::new(0) };
 }
 
 /// A job's result as a CQE has it.

@@ -386,6 +386,27 @@ fn a_job_drops_its_own_offload() {
 }
 
 #[test]
+fn a_job_ends_the_offload_that_its_thread_serves() {
+    let driver = driver(8, 16, Driver::builder());
+    let settings = Offload::builder();
+    let offload: Arc<Offload<Boxed>> = Arc::new(settings.build_without_threads(&driver).unwrap());
+    let (tell, ended) = channel();
+    let own = offload.clone();
+    let job: Boxed = Box::new(move || {
+        tell.send(own.shutdown(Some(LOST))).unwrap();
+        Ok(1)
+    });
+    offload.try_offload(job, 1).unwrap();
+    offload.serve();
+    let expected = OffloadEnd {
+        cancelled: 0,
+        leaked: 0,
+    };
+    assert_eq!(ended.recv().unwrap(), expected);
+    assert_eq!(all(&driver), [(1, Outcome::Done(1))]);
+}
+
+#[test]
 fn threads_of_ones_own_run_jobs_that_borrow() {
     let driver = driver(8, 16, Driver::builder());
     let count = AtomicU32::new(0);
