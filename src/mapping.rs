@@ -257,7 +257,7 @@ mod kernel {
     #[derive(Debug)]
     pub(crate) struct Mapping {
         pointers: Pointers,
-        _memory: RingMemory,
+        memory: RingMemory,
     }
 
     // SAFETY: the mapping belongs to the process, not to a thread, and is not
@@ -268,6 +268,11 @@ mod kernel {
     unsafe impl Sync for Mapping {}
 
     impl Mapping {
+        /// Whether this process has it: a forked child does not.
+        pub(crate) fn is_ours(&self) -> bool {
+            self.memory.ring.is_ours()
+        }
+
         /// Maps the ring `fd`, whose setup answered `params`.
         pub(crate) fn of_kernel(fd: BorrowedFd<'_>, params: &Params) -> Result<Self, MapError> {
             Self::measure(RingMemory::of_kernel(fd, params)?, params)
@@ -343,10 +348,7 @@ mod kernel {
                     cq_entries,
                 }
             };
-            Ok(Self {
-                pointers,
-                _memory: memory,
-            })
+            Ok(Self { pointers, memory })
         }
 
         /// Valid for as long as the mapping lives.

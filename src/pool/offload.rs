@@ -435,6 +435,12 @@ fn is_this_thread(thread: &JoinHandle<()>) -> bool {
 
 impl<J: Job> Drop for Offload<J> {
     fn drop(&mut self) {
+        if self.jobs.driver.ring().core.is_inherited() {
+            // So are the threads, which the child does not have.
+            #[cfg(not(ringway_loom))]
+            std::mem::forget(std::mem::take(&mut self.threads));
+            return;
+        }
         // After a shutdown there is nothing left to wait for.
         #[cfg(not(ringway_loom))]
         let is_over = self.threads().is_empty() && self.queued() == 0;

@@ -524,6 +524,11 @@ impl<J: Send + 'static> Drop for Pool<J> {
         let Some(threads) = threads.take() else {
             return;
         };
+        if self.common.driver.ring().core.is_inherited() {
+            // So are the threads, which the child does not have.
+            std::mem::forget(threads);
+            return;
+        }
         let (common, timeout) = (self.common.clone(), Some(self.drop_timeout));
         if !is_one_of(&threads) {
             drop(finish(&common, threads, timeout));

@@ -103,6 +103,17 @@ impl Core {
         }
     }
 
+    /// Whether this is a forked child of the process that made the ring: it has none of the
+    /// ring's memory, and may only drop what it inherited.
+    pub(crate) fn is_inherited(&self) -> bool {
+        match &self.kernel {
+            #[cfg(not(ringway_loom))]
+            Kernel::Real(real) => !real.mapping.is_ours(),
+            #[cfg(any(feature = "sim", ringway_loom))]
+            Kernel::Simulated(_) => false,
+        }
+    }
+
     /// What lies in the CQ; whoever calls has entered for what does not.
     pub(crate) fn reap_ready(&self, out: &mut [Cqe]) -> usize {
         self.cq.pop_batch::<Ring>(out)

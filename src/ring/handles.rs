@@ -15,8 +15,9 @@ use std::time::Instant;
 /// with its last handle; the kernel does not wait for operations in flight then, so
 /// reap them first: their buffers may be written until their CQEs have come.
 ///
-/// A child of `fork(2)` has the descriptor but not the memory: it must not use the ring,
-/// only drop it.
+/// A child of `fork(2)` has the descriptor but not the memory: it must not use the ring, only
+/// drop it, and what was made of it (slots, batches, a pool), which changes nothing for the
+/// parent.
 #[derive(Clone)]
 pub struct Ring {
     pub(crate) core: Arc<Core>,

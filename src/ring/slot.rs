@@ -195,7 +195,7 @@ fn reset_rest(core: &Core, claim: Claim, stale: u32) {
 
 impl<R: Owner> Drop for Batch<'_, R> {
     fn drop(&mut self) {
-        if super::edges::broken("DROP_LOSES") {
+        if super::edges::broken("DROP_LOSES") || self.core.is_inherited() {
             return;
         }
         let is_silent = self.core.can_skip_cqes();

@@ -1,10 +1,11 @@
 //! The end: nothing is written afterwards, nothing is lost, nobody hangs.
 
 use super::child::{in_child, skip};
+use super::offload::{all, hold, one_thread};
 use super::roles::threads_of;
 use super::*;
 use ringway::Sqe;
-use ringway::pool::{Leaked, Outcome, Pool, Refusal, Shutdown, ShutdownError, Submission};
+use ringway::pool::{Leaked, Offload, Outcome, Pool, Refusal, Shutdown, ShutdownError, Submission};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -394,4 +395,64 @@ fn a_driver_quiesces_by_itself() {
     assert_eq!((quiesced, cancelled), (Ok(()), 12));
     assert_eq!(driver.try_submit(nop(1)).unwrap_err().why, Refusal::Closed);
     assert_eq!(driver.quiesce(None, |event| panic!("{event:?}")), Ok(()));
+}
+
+/// Forks, ends the child after `body`, and says how it ended: its status, or its signal, which
+/// is SIGALRM if it did not end by itself.
+fn forked(body: impl FnOnce()) -> Result<i32, i32> {
+    // SAFETY: the child runs the body, on the only thread that it has.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: a signal that ends the child, and its end, without running what belongs to
+        // the parent.
+        unsafe {
+            libc::alarm(LOST.as_secs() as u32);
+            body();
+            libc::_exit(0);
+        }
+    }
+    let mut status = 0;
+    // SAFETY: waits for that child, and writes one number.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    match libc::WIFEXITED(status) {
+        true => Ok(libc::WEXITSTATUS(status)),
+        false => Err(libc::WTERMSIG(status)),
+    }
+}
+
+#[test]
+fn a_forked_child_drops_what_is_not_its_own() {
+    in_child("shutdown::a_forked_child_drops_what_is_not_its_own", || {
+        let (read, write) = std::io::pipe().unwrap();
+        let pool = Pool::builder().workers(1);
+        let pool = pool.build(ring(8, 16), run, ignore).unwrap();
+        let offload = Offload::builder()
+            .build::<fn() -> Result<u32, ringway::Errno>>(pool.driver())
+            .unwrap();
+        in_flight(pool.driver(), &read, 4);
+        let sq = pool.driver().ring().sq();
+        let slot = sq.pop().unwrap();
+        let mut inherited = Some((slot, offload, pool));
+        assert_eq!(forked(|| drop(inherited.take())), Ok(0));
+        let (slot, offload, pool) = inherited.unwrap();
+        slot.push();
+        assert_eq!(offload.shutdown(Some(LOST)).leaked, 0);
+        drop(write);
+        clean(&pool.shutdown(Some(LOST)).unwrap());
+    });
+}
+
+#[test]
+fn a_forked_child_ends_no_jobs() {
+    in_child("shutdown::a_forked_child_ends_no_jobs", || {
+        let (driver, offload) = one_thread();
+        let (_, let_go) = hold(&offload, 1);
+        offload.try_offload(Box::new(|| Ok(2)), 2).unwrap();
+        let mut inherited = Some(offload);
+        assert_eq!(forked(|| drop(inherited.take())), Ok(0));
+        drop(let_go);
+        let ended = [(1, Outcome::Done(1)), (2, Outcome::Done(2))];
+        assert_eq!(all(&driver), ended);
+        assert_eq!(inherited.unwrap().shutdown(Some(LOST)).leaked, 0);
+    });
 }
