@@ -4,7 +4,7 @@ use super::driver::{Driver, Shared};
 use super::edges;
 use super::op::{Id, Kind, OpId};
 use crate::abi::{Sqe, cancel, op};
-use crate::ring::EnterError;
+use crate::ring::{By, EnterError};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
@@ -101,15 +101,37 @@ impl Shared {
         }
     }
 
-    /// Sends what is in the queue, as far as there is room.
+    /// Sends what is in the queue. What finds no SQE is left to who makes room: a thread that
+    /// pushes and submits, the dedicated submitter, the owner.
     #[cold]
     pub(super) fn send_controls(&self) {
+        // Two attempts: an SQ that is full of what was pushed has room after a submit; or with
+        // an SQ thread, when that has taken some, of which it tells nobody.
+        let mut attempts = 2;
+        while attempts > 0 && !self.push_controls() {
+            self.hurry();
+            match self.ring.core.awaits_sq_thread() {
+                true => {
+                    if let Err(error) = self.ring.core.wait_for_space(By::Ring) {
+                        return self.left(error);
+                    }
+                }
+                false => attempts -= 1,
+            }
+        }
+    }
+
+    /// Pushes what is in the queue, as far as there is room, and has it submitted. False if
+    /// something is left for want of an SQE.
+    pub(super) fn push_controls(&self) -> bool {
         let control = &self.control;
         let mut queue = control.queue();
         let mut count = 0;
+        let mut has_room = true;
         // Ordering: Relaxed; all that add to it hold the queue's lock.
         while !queue.waiting.is_empty() && control.sent.load(Relaxed) < control.reserve {
             let Some(mut slot) = self.ring.core.pop() else {
+                has_room = false;
                 break;
             };
             if let Some(request) = queue.waiting.pop_front() {
@@ -127,6 +149,7 @@ impl Shared {
         if count > 0 {
             self.hurry();
         }
+        has_room
     }
 
     pub(super) fn cancel_everything(&self) {

@@ -178,7 +178,9 @@ impl Driver {
             let shared = &*self.shared;
             shared.requests.serve(batching, || {
                 let is_done = shared.enter();
-                shared.send_controls();
+                // A request that finds no SQE after that waits for other threads' pushes,
+                // which may be too few to be worth an enter: it is tried again.
+                let is_done = shared.push_controls() && is_done;
                 is_done || self.is_dead()
             });
         }
@@ -329,7 +331,7 @@ impl Shared {
 
     /// The kernel has left something in the ring, or will not hear of it again.
     #[cold]
-    fn left(&self, error: EnterError) {
+    pub(super) fn left(&self, error: EnterError) {
         self.counters.refused(error);
         // A leader asleep in the kernel would see neither. If there is no memory for the
         // wake either, there is no leader, or it will not be told: tried a few times.

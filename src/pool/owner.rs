@@ -170,9 +170,14 @@ impl Owner {
         started();
         loop {
             let asked = shared.requests.look();
-            shared.send_pending_controls();
+            // What is submitted now makes the room that a request may want.
+            let has_sent = !shared.control.is_pending() || shared.push_controls();
+            if !has_sent {
+                // Or other threads do, who are about to push.
+                crate::sync::yield_now();
+            }
             // Reaped to the end before: one completion more is one that was not seen.
-            let may_sleep = !asked.is_stopped && shared.requests.sleep_at(&asked);
+            let may_sleep = has_sent && !asked.is_stopped && shared.requests.sleep_at(&asked);
             match shared.enter_owned(may_sleep.into()) {
                 Ok(()) | Err(EnterError::Interrupted) => {}
                 // What is left is tried again, after others had a turn.

@@ -114,8 +114,9 @@ impl Shared {
             if left == Some(Duration::ZERO) || self.counters.fatal().is_some() {
                 return false;
             }
-            if !self.control.is_pending() {
-                self.cancel_everything();
+            match self.control.is_pending() {
+                true => self.send_controls(),
+                false => self.cancel_everything(),
             }
             // A model has no time: it sleeps until it is woken.
             let turn = left.map_or(pause, |left| left.min(pause));

@@ -138,6 +138,12 @@ impl Core {
         self.is_sqpoll
     }
 
+    /// Whether the SQ is full of what an SQ thread has yet to take.
+    pub(crate) fn awaits_sq_thread(&self) -> bool {
+        let view = &self.sq.view;
+        self.is_sqpoll && view.tail().wrapping_sub(view.head_hint()) == view.entries()
+    }
+
     #[inline(always)]
     pub(crate) fn pop(&self) -> Option<Slot<'_>> {
         self.sq.pop::<Ring>().map(|claim| Slot::new(self, claim))
@@ -186,9 +192,7 @@ impl Core {
                 return self.submit();
             }
             self.submit()?;
-            let view = &self.sq.view;
-            let waiting = view.tail().wrapping_sub(view.head_hint());
-            match self.is_sqpoll && waiting == view.entries() {
+            match self.awaits_sq_thread() {
                 true => self.wait_for_space(By::Ring)?,
                 false => attempts -= 1,
             }

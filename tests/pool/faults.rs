@@ -24,11 +24,11 @@ const POLICIES: [Submission; 3] = [
 
 /// The test's `user_data` of what stays in flight until everything is cancelled, and of what
 /// posts two CQEs.
-const HELD: u64 = 1 << 40;
+pub const HELD: u64 = 1 << 40;
 const TWICE: u64 = 1 << 41;
 
 /// The simulation sees the pool's own `user_data`; the test's is in the offset.
-fn operation(user_data: u64) -> Op {
+pub fn operation(user_data: u64) -> Op {
     let mut sqe = Sqe::default();
     let memory = std::ptr::null_mut();
     // SAFETY: the simulation touches no memory.
@@ -44,12 +44,12 @@ fn parts(sqe: &Sqe) -> (u8, u64) {
 }
 
 /// A kernel that holds and cancels: what its script says to the thread that completes.
-struct Script {
-    says: Sender<Said>,
+pub struct Script {
+    pub says: Sender<Said>,
     heard: Mutex<Receiver<Said>>,
 }
 
-enum Said {
+pub enum Said {
     Held(u64),
     Cancel,
     Over,
@@ -64,7 +64,7 @@ impl Default for Script {
 }
 
 impl Script {
-    fn simulation(&self, sq: u32, cq: u32) -> Simulation {
+    pub fn simulation(&self, sq: u32, cq: u32) -> Simulation {
         let says = self.says.clone();
         Ring::simulated(sq).cq_entries(cq).script(move |sqe, fate| {
             let (opcode, offset) = parts(sqe);
@@ -89,7 +89,7 @@ impl Script {
     }
 
     /// Completes what is held, from the first cancel on, until it is over.
-    fn cancel(&self, kernel: &Kernel) {
+    pub fn cancel(&self, kernel: &Kernel) {
         let mut held = Vec::new();
         let mut is_cancelled = false;
         for said in &*self.heard.lock().unwrap() {
@@ -191,7 +191,7 @@ impl Ran {
 
 const PASSING: [i32; 4] = [libc::EINTR, libc::EAGAIN, libc::EBUSY, libc::ENOMEM];
 
-fn errno(raw: i32) -> Errno {
+pub fn errno(raw: i32) -> Errno {
     Errno::from_raw(raw)
 }
 
@@ -333,7 +333,7 @@ fn a_refused_submit_is_tried_again_though_all_sleep() {
 }
 
 /// Ends the submitter, also of a test that fails.
-struct Stop<'d>(&'d Driver);
+pub struct Stop<'d>(pub &'d Driver);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {

@@ -11,6 +11,8 @@ mod driver;
 mod e2;
 #[cfg(feature = "sim")]
 mod faults;
+#[cfg(feature = "sim")]
+mod full;
 mod kinds;
 mod offload;
 mod owned;

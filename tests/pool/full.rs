@@ -1,0 +1,171 @@
+//! A full SQ: who cancels, and who waits for room as a task, gets through all the same.
+
+use super::*;
+use crate::faults::{HELD, Said, Script, Stop, errno, operation};
+use ringway::pool::{Batching, Pool, Submission};
+use ringway::sim::{Kernel, Simulation};
+use std::thread;
+
+/// Gathers for longer than a test may take.
+const PATIENT: Submission = Submission::Dedicated(Batching {
+    size: 100,
+    delay: Duration::from_secs(3_600),
+});
+
+/// A simulated ring with an SQ thread, which the test starts.
+fn sqpoll(script: &Script) -> Simulation {
+    script.simulation(2, 16).sqpoll()
+}
+
+/// Ends the kernel's threads, also of a test that fails.
+struct Over<'k>(&'k Kernel, &'k Script);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.stop();
+        let _ = self.1.says.send(Said::Over);
+    }
+}
+
+#[test]
+fn a_cancel_waits_for_the_sq_thread() {
+    let script = Script::default();
+    let (ring, kernel) = sqpoll(&script).build();
+    let driver = Driver::builder().build(ring).unwrap();
+    thread::scope(|scope| {
+        let _over = Over(&kernel, &script);
+        let reaper = scope.spawn(|| next_of::<2>(&driver));
+        until(|| kernel.enters() == 1);
+        let ids = [1, 2].map(|i| driver.try_submit(operation(HELD | i)).unwrap());
+        let (canceller, first) = (&driver, ids[0]);
+        let canceller = scope.spawn(move || canceller.cancel(first));
+        // Until it has found the SQ full.
+        until(|| canceller.is_finished() || kernel.enters() > 1);
+        scope.spawn(|| kernel.sq_thread());
+        scope.spawn(|| script.cancel(&kernel));
+        reaper.join().unwrap();
+    });
+    assert_eq!(driver.in_flight(), 0);
+}
+
+/// A pool whose reaper sleeps in the kernel, and whose SQ is full: its end has entered so many
+/// times when the SQ thread begins.
+fn shut_down(simulation: Simulation, script: &Script, enters: u64) {
+    let (ring, kernel) = simulation.build();
+    let ignore = |_: &Driver, _: Completion| ();
+    let pool = Pool::builder()
+        .build(ring, |_: &Driver, (): ()| (), ignore)
+        .unwrap();
+    until(|| kernel.enters() == 1);
+    let driver = pool.driver();
+    for i in 1..=2 {
+        driver.try_submit(operation(HELD | i)).unwrap();
+    }
+    thread::scope(|scope| {
+        let _over = Over(&kernel, script);
+        let ending = scope.spawn(|| pool.shutdown(Some(LOST)).unwrap());
+        until(|| kernel.enters() > enters);
+        scope.spawn(|| kernel.sq_thread());
+        scope.spawn(|| script.cancel(&kernel));
+        let shutdown = ending.join().unwrap();
+        assert!(shutdown.is_clean(), "{shutdown:?}");
+    });
+}
+
+#[test]
+fn a_shutdown_waits_for_the_sq_thread() {
+    let script = Script::default();
+    shut_down(sqpoll(&script), &script, 1);
+}
+
+/// No memory either for the wait, or for the eight wakes that have somebody else try.
+#[test]
+fn a_shutdown_asks_again_for_what_it_could_not_ask() {
+    let script = Script::default();
+    let faults = |call| (1..10).contains(&call).then(|| errno(libc::ENOMEM));
+    let simulation = sqpoll(&script).without_messages().faults(faults);
+    shut_down(simulation, &script, 10);
+}
+
+#[test]
+fn a_cancel_ends_the_delay_if_the_sq_is_full() {
+    let script = Script::default();
+    let (ring, kernel) = script.simulation(2, 16).build();
+    let driver = Driver::builder().submission(PATIENT).build(ring).unwrap();
+    thread::scope(|scope| {
+        let _over = Over(&kernel, &script);
+        let _stop = Stop(&driver);
+        let ids = [1, 2].map(|i| driver.try_submit(operation(HELD | i)).unwrap());
+        driver.cancel(ids[0]);
+        scope.spawn(|| driver.serve());
+        scope.spawn(|| script.cancel(&kernel));
+        next_of::<2>(&driver);
+    });
+}
+
+/// The request comes while others have all SQEs, who push them and ask for nothing, and while
+/// the reaper sleeps.
+fn cancel_behind_others(driver: &Driver, kernel: &Kernel, reaper_sleeps: impl Fn() -> bool) {
+    thread::scope(|scope| {
+        let reaper = scope.spawn(|| next_beside_others(driver));
+        until(reaper_sleeps);
+        let id = driver.try_submit(operation(HELD)).unwrap();
+        driver.flush();
+        until(|| kernel.in_flight() == 1);
+        let sq = driver.ring().sq();
+        let mut batch = sq.pop_batch(2).unwrap();
+        for sqe in batch.iter_mut() {
+            // SAFETY: the simulation touches no memory.
+            unsafe { sqe.prep_read(&std::io::stdin(), std::ptr::null_mut(), 0, 0) };
+        }
+        let submits = driver.stats().submits;
+        driver.cancel(id);
+        // Until it has been tried in vain.
+        until(|| driver.stats().submits > submits);
+        batch.push();
+        assert_eq!(reaper.join().unwrap().op(), id);
+    });
+}
+
+/// The next completion of the driver's; what others pushed completes beside it.
+fn next_beside_others(driver: &Driver) -> Completion {
+    let start = Instant::now();
+    let mut found = None;
+    while found.is_none() {
+        assert!(start.elapsed() < LOST, "a completion was lost");
+        let take = |event| match event {
+            Event::Completed(completion) => found = Some(completion),
+            Event::Stale(_) => {}
+        };
+        driver.wait_reap(Some(LOST), take).unwrap();
+    }
+    found.expect("it was found")
+}
+
+#[test]
+fn an_owner_does_not_sleep_over_a_cancel() {
+    let script = Script::default();
+    let (ring, kernel) = script.simulation(2, 16).build();
+    let (driver, owner) = Driver::builder().build_owned_simulated(ring).unwrap();
+    thread::scope(|scope| {
+        let _over = Over(&kernel, &script);
+        let _stop = Stop(&driver);
+        scope.spawn(|| owner.serve().unwrap());
+        scope.spawn(|| script.cancel(&kernel));
+        cancel_behind_others(&driver, &kernel, || true);
+    });
+}
+
+#[test]
+fn a_submitter_does_not_sleep_over_a_cancel() {
+    let script = Script::default();
+    let (ring, kernel) = script.simulation(2, 16).build();
+    let driver = Driver::builder().submission(PATIENT).build(ring).unwrap();
+    thread::scope(|scope| {
+        let _over = Over(&kernel, &script);
+        let _stop = Stop(&driver);
+        scope.spawn(|| driver.serve());
+        scope.spawn(|| script.cancel(&kernel));
+        cancel_behind_others(&driver, &kernel, || kernel.enters() == 1);
+    });
+}
