@@ -56,7 +56,7 @@ impl Shared {
             None => self.slots(1).map(Some),
             Some(_) => Some(None),
         };
-        let batch = (self.gate).wait(timeout, look, || self.make_room(true));
+        let batch = (self.gate).wait(timeout, look, || self.make_room(0));
         let Some(mut batch) = batch.flatten() else {
             return false;
         };

@@ -259,17 +259,22 @@ impl Shared {
         }
     }
 
-    /// Before a sleep at the gate: has everything submitted, and where the kernel takes SQEs
-    /// by itself waits until it has taken one, unless it is a permit that is missing. True if
-    /// there may be room now.
-    pub(super) fn make_room(&self, has_permit: bool) -> bool {
-        self.hurry_for_room();
-        // Nobody opens the gate for what an SQ thread takes.
-        let is_it = self.ring.core.is_sqpoll() && (has_permit || self.permits.free() > 0);
-        if is_it && let Err(error) = self.ring.core.wait_for_space(By::Ring) {
+    /// Before a sleep at the gate, for want of an SQE or of so many permits: has everything
+    /// submitted, and where the kernel takes SQEs by itself waits until it has taken one. True
+    /// if there may be room now.
+    pub(super) fn make_room(&self, permits: u32) -> bool {
+        let is_untold = self.ask_for_room(permits);
+        if is_untold && let Err(error) = self.ring.core.wait_for_space(By::Ring) {
             self.counters.refused(error);
         }
-        is_it
+        is_untold
+    }
+
+    /// Has everything submitted. True if nobody will open the gate: what is missing is an SQE,
+    /// and an SQ thread takes them.
+    pub(super) fn ask_for_room(&self, permits: u32) -> bool {
+        self.hurry_for_room();
+        self.ring.core.is_sqpoll() && self.permits.free() >= permits
     }
 
     /// As [`hurry`](Self::hurry), when what is in the way was pushed, and so asked for: a

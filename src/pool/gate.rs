@@ -92,12 +92,14 @@ impl Gate {
             }
         }
     }
+
     /// The polling form of `wait`: `look`, and if that finds nothing have the task woken
-    /// when there may be something.
+    /// when there may be something; at once if `hurry` says to look again.
     pub(super) fn poll<T>(
         &self,
         context: &mut Context<'_>,
         mut look: impl FnMut() -> Option<T>,
+        hurry: impl FnOnce() -> bool,
     ) -> Poll<T> {
         if let Some(found) = look() {
             return Poll::Ready(found);
@@ -113,7 +115,12 @@ impl Gate {
         match look() {
             // The waker stays: one wake too many is harmless.
             Some(found) => Poll::Ready(found),
-            None => Poll::Pending,
+            None => {
+                if hurry() {
+                    context.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
         }
     }
 

@@ -334,7 +334,8 @@ impl<J: Job> Offload<J> {
         job: &mut Option<J>,
         user_data: u64,
     ) -> Poll<Result<OpId, Refused<J>>> {
-        self.jobs.driver.shared.gate.poll(context, || {
+        let shared = &*self.jobs.driver.shared;
+        let look = || {
             let taken = job.take().expect("a job that is not offloaded yet");
             match self.try_offload(taken, user_data) {
                 Err(refused) if refused.why == Refusal::Full => {
@@ -343,6 +344,11 @@ impl<J: Job> Offload<J> {
                 }
                 answer => Some(answer),
             }
+        };
+        // As in `offload`.
+        shared.gate.poll(context, look, || {
+            shared.hurry();
+            false
         })
     }
 

@@ -154,10 +154,12 @@ impl Driver {
         op: impl Into<Op>,
         timeout: Option<Duration>,
     ) -> Result<OpId, Refused<Op>> {
-        let mut op = Some(op.into());
+        let op = op.into();
+        let weight = op.weight();
+        let mut op = Some(op);
         let shared = &*self.shared;
         let look = || self.submit_from(&mut op);
-        let answer = (shared.gate).wait(timeout, look, || shared.make_room(false));
+        let answer = (shared.gate).wait(timeout, look, || shared.make_room(weight));
         answer.unwrap_or_else(|| {
             Err(Refused {
                 // Only an answer takes it for good.
@@ -182,7 +184,10 @@ impl Driver {
         context: &mut Context<'_>,
         op: &mut Option<Op>,
     ) -> Poll<Result<OpId, Refused<Op>>> {
-        self.shared.gate.poll(context, || self.submit_from(op))
+        let shared = &*self.shared;
+        let weight = op.as_ref().map_or(0, Op::weight);
+        let hurry = || shared.ask_for_room(weight);
+        shared.gate.poll(context, || self.submit_from(op), hurry)
     }
 
     /// Submits what is in `op`, or leaves it there while there is no room.

@@ -2,8 +2,12 @@
 
 use super::*;
 use crate::faults::{HELD, Said, Script, Stop, errno, operation};
-use ringway::pool::{Batching, Pool, Submission};
+use ringway::pool::{Batching, Offload, Pool, Submission};
 use ringway::sim::{Kernel, Simulation};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 /// Gathers for longer than a test may take.
@@ -167,5 +171,89 @@ fn a_submitter_does_not_sleep_over_a_cancel() {
         scope.spawn(|| driver.serve());
         scope.spawn(|| script.cancel(&kernel));
         cancel_behind_others(&driver, &kernel, || kernel.enters() == 1);
+    });
+}
+
+/// Polls on this thread, asleep until it is woken in between.
+fn block_on<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    struct Unpark(thread::Thread, AtomicBool);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.1.store(true, SeqCst);
+            self.0.unpark();
+        }
+    }
+    let woken = Arc::new(Unpark(thread::current(), AtomicBool::new(false)));
+    let waker = Waker::from(woken.clone());
+    loop {
+        if let Poll::Ready(found) = poll(&mut Context::from_waker(&waker)) {
+            return found;
+        }
+        let start = Instant::now();
+        while !woken.1.swap(false, SeqCst) {
+            assert!(start.elapsed() < LOST, "the task was not woken");
+            thread::park_timeout(LOST);
+        }
+    }
+}
+
+#[test]
+fn a_task_gets_the_room_that_the_sq_thread_makes() {
+    let script = Script::default();
+    let (ring, kernel) = sqpoll(&script).build();
+    let driver = Driver::builder().build(ring).unwrap();
+    let (polls, has_polled) = channel();
+    thread::scope(|scope| {
+        let _over = Over(&kernel, &script);
+        for i in 1..=2 {
+            driver.try_submit(operation(HELD | i)).unwrap();
+        }
+        let task = scope.spawn(|| {
+            let mut op = Some(operation(HELD | 3));
+            block_on(|context| {
+                let polled = driver.poll_submit(context, &mut op);
+                let _ = polls.send(());
+                polled
+            })
+        });
+        has_polled.recv_timeout(LOST).unwrap();
+        scope.spawn(|| kernel.sq_thread());
+        task.join().unwrap().unwrap();
+        scope.spawn(|| script.cancel(&kernel));
+        driver.cancel_all();
+        next_of::<3>(&driver);
+    });
+}
+
+/// A submitter that gathers, and all permits with what it has gathered; then the third one.
+fn third(take: impl FnOnce(&Driver)) {
+    let builder = Driver::builder().permits(2).submission(PATIENT);
+    let driver = driver(8, 16, builder);
+    thread::scope(|scope| {
+        let _stop = Stop(&driver);
+        scope.spawn(|| driver.serve());
+        for user_data in 1..=2 {
+            driver.try_submit(nop(user_data)).unwrap();
+        }
+        scope.spawn(|| next_of::<3>(&driver));
+        take(&driver);
+        driver.flush();
+    });
+}
+
+#[test]
+fn a_task_that_waits_to_submit_ends_the_delay() {
+    third(|driver| {
+        let mut op = Some(nop(3));
+        block_on(|context| driver.poll_submit(context, &mut op)).unwrap();
+    });
+}
+
+#[test]
+fn a_task_that_waits_to_offload_ends_the_delay() {
+    third(|driver| {
+        let offload = Offload::builder().threads(1).build(driver).unwrap();
+        let mut job = Some(|| Ok(3));
+        block_on(|context| offload.poll_offload(context, &mut job, 3)).unwrap();
     });
 }
