@@ -3,6 +3,7 @@
 use crate::harness::{Log, Model, driver, nop, settings, simulated, together, witness};
 use ringway::Order::{Any, Claim};
 use ringway::pool::{Batching, Driver, Event, Refusal, Submission};
+use ringway::{EnterError, Errno};
 
 pub const MODELS: &[Model] = &[
     Model {
@@ -52,6 +53,12 @@ pub const MODELS: &[Model] = &[
         witnesses: &["owner sleeps", "submitter woken"],
         floor: 2_400,
         ..Model::new("owner", owner)
+    },
+    Model {
+        bound: Some(3),
+        witnesses: &["waits for the owner"],
+        floor: 6_700,
+        ..Model::new("owner_fails", owner_fails)
     },
     Model {
         bound: Some(3),
@@ -233,6 +240,24 @@ fn owner() {
     driver.stop_serving();
     assert_eq!(served.join().unwrap(), Ok(()));
     assert_eq!((kernel.consumed(), driver.in_flight()), (1, 0));
+}
+
+/// All who wait for an owner's completions learn that there will be none.
+fn owner_fails() {
+    let errno = Errno::from_raw(libc::EBADF);
+    let simulation = simulated(2, Claim).cq_entries(4);
+    let (ring, _kernel) = simulation.faults(move |_| Some(errno)).build();
+    let (driver, owner) = settings(1).build_owned_simulated(ring).unwrap();
+    let other = driver.clone();
+    let failed = Err(EnterError::Kernel(errno));
+    let wait = |driver: &Driver| driver.wait_reap(None, |_| ());
+    together(
+        || assert_eq!(wait(&driver), failed),
+        [
+            Box::new(move || assert_eq!(wait(&other), failed)),
+            Box::new(move || _ = owner.serve()),
+        ],
+    );
 }
 
 /// The last CQE of a multishot operation frees its slot, and a new operation takes it,

@@ -129,7 +129,7 @@ impl Driver {
         // Requests that found no SQE when they were made.
         self.shared.send_pending_controls();
         if let Some(arrivals) = &self.shared.arrivals {
-            return Ok(self.shared.tell(arrivals.wait(timeout), woken, event));
+            return Ok(self.shared.tell(arrivals.wait(timeout)?, woken, event));
         }
         let mut reaped = Reaped::new();
         if self.shared.ring.core.submitter.owes() {

@@ -3,7 +3,8 @@
 
 use super::driver::{BATCH, Driver, Event, Reaped, Shared};
 use crate::ring::EnterError;
-use crate::sync::{Deadline, Futex, Mutex, MutexGuard};
+use crate::sync::{Deadline, Futex, Mutex, MutexGuard, reached};
+use crate::syscall::Errno;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
@@ -23,6 +24,8 @@ struct Waiting {
     events: VecDeque<(Event, u32)>,
     asleep: u32,
     is_woken: bool,
+    /// Why no more will come.
+    ended: Option<EnterError>,
 }
 
 impl Arrivals {
@@ -88,20 +91,36 @@ impl Arrivals {
         self.take_from(self.lock())
     }
 
-    /// As `take`, asleep until there is something or a wake.
-    pub(super) fn wait(&self, timeout: Option<Duration>) -> Reaped {
+    /// Tells all that no more will come.
+    fn end(&self, error: EnterError) {
+        let mut waiting = self.lock();
+        waiting.ended = Some(error);
+        // Ordering: Relaxed; whoever sleeps has read the word under the lock that is held.
+        let relaxed = crate::sync::atomic::Ordering::Relaxed;
+        self.turns.word().fetch_add(1, relaxed);
+        drop(waiting);
+        self.turns.wake_all();
+    }
+
+    /// As `take`, asleep until there is something or a wake. An error when nothing is left and
+    /// no more will come.
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> Result<Reaped, EnterError> {
         let deadline = Deadline::after(timeout);
         loop {
             let mut waiting = self.lock();
             let left = deadline.left();
             let is_over = left == Some(Duration::ZERO);
             if !waiting.events.is_empty() || waiting.is_woken || is_over {
-                return self.take_from(waiting);
+                return Ok(self.take_from(waiting));
+            }
+            if let Some(error) = waiting.ended {
+                return Err(error);
             }
             waiting.asleep += 1;
             // Ordering: Relaxed; the lock is held (rule O1).
             let turn = (self.turns.word()).load(crate::sync::atomic::Ordering::Relaxed);
             drop(waiting);
+            reached("waits for the owner");
             self.turns.wait(turn, left);
             self.lock().asleep -= 1;
         }
@@ -112,11 +131,14 @@ impl Arrivals {
 /// completions to the threads that reap. Made by
 /// [`DriverBuilder::build_owned`](super::DriverBuilder::build_owned).
 ///
-/// A driver whose owner is dropped without having served takes no more operations.
+/// A driver whose owner fails, or is dropped without having served, takes no more operations
+/// ([`Refusal::Ring`](super::Refusal)), and who waits for completions is told why:
+/// [`EnterError::Kernel`] with EBADFD if it has not served.
 #[must_use = "nothing is submitted before the owner serves"]
 pub struct Owner {
     driver: Driver,
-    has_served: bool,
+    /// Why there is no more of it than was served.
+    end: Result<(), EnterError>,
 }
 
 /// Why an owner does not serve.
@@ -144,12 +166,20 @@ impl fmt::Display for OwnerError {
 
 impl std::error::Error for OwnerError {}
 
+impl From<OwnerError> for EnterError {
+    fn from(error: OwnerError) -> Self {
+        match error {
+            OwnerError::Enable(errno) => Self::Kernel(errno),
+            OwnerError::Wake(error) | OwnerError::Enter(error) => error,
+        }
+    }
+}
+
 impl Owner {
     pub(super) fn new(driver: Driver) -> Self {
-        Self {
-            driver,
-            has_served: false,
-        }
+        // As the kernel says of a ring that is not enabled.
+        let end = Err(EnterError::Kernel(Errno::from_raw(libc::EBADFD)));
+        Self { driver, end }
     }
 
     /// Makes the ring this thread's, and submits and waits for everybody until
@@ -157,13 +187,19 @@ impl Owner {
     ///
     /// # Errors
     ///
-    /// [`OwnerError`]; the driver then takes no more operations.
+    /// [`OwnerError`]; the driver is then of no use any more.
     pub fn serve(self) -> Result<(), OwnerError> {
         self.serve_from(|| ())
     }
 
     /// As `serve`; calls `started` once the ring runs.
     pub(super) fn serve_from(mut self, started: impl FnOnce()) -> Result<(), OwnerError> {
+        let served = self.serve_until_stopped(started);
+        self.end = served.map_err(EnterError::from);
+        served
+    }
+
+    fn serve_until_stopped(&self, started: impl FnOnce()) -> Result<(), OwnerError> {
         self.enable()?;
         let shared = &*self.driver.shared;
         shared.post_wake().map_err(OwnerError::Wake)?;
@@ -182,11 +218,13 @@ impl Owner {
                 Ok(()) | Err(EnterError::Interrupted) => {}
                 // What is left is tried again, after others had a turn.
                 Err(EnterError::Busy) => crate::sync::yield_now(),
-                Err(error) => return Err(OwnerError::Enter(error)),
+                Err(error) => {
+                    shared.deliver();
+                    return Err(OwnerError::Enter(error));
+                }
             }
             shared.deliver();
             if asked.is_stopped {
-                self.has_served = true;
                 return Ok(());
             }
         }
@@ -211,9 +249,14 @@ impl Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        if !self.has_served {
-            self.driver.close();
+        let Err(error) = self.end else { return };
+        let shared = &*self.driver.shared;
+        shared.counters.end(error);
+        if let Some(arrivals) = &shared.arrivals {
+            arrivals.end(error);
         }
+        // Also tells who waits for room.
+        self.driver.close();
     }
 }
 

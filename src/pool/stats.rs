@@ -4,6 +4,7 @@ use super::driver::Shared;
 use crate::ring::EnterError;
 use crate::sync::Tally;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::syscall::Errno;
 use crossbeam_utils::CachePadded;
 
 /// What a [`Driver`](super::Driver) has done so far, and what is under way; each number by
@@ -66,21 +67,21 @@ impl Counters {
     }
 }
 
-const COMPLETION_LOST: u32 = 1;
-const SQ_THREAD_DEAD: u32 = 2;
-
 impl Counters {
     /// Remembers what the kernel said.
     #[cold]
     pub(super) fn refused(&self, error: EnterError) {
         self.refusals.add(1);
-        let fatal = match error {
-            EnterError::CompletionLost => COMPLETION_LOST,
-            EnterError::SqThreadDead => SQ_THREAD_DEAD,
-            _ => return,
-        };
+        if matches!(error, EnterError::CompletionLost | EnterError::SqThreadDead) {
+            self.end(error);
+        }
+    }
+
+    /// The ring is of no use any more.
+    pub(super) fn end(&self, error: EnterError) {
         // Ordering: Relaxed; a flag that stands for itself.
-        self.fatal.store(fatal, Relaxed);
+        self.fatal
+            .store(error.errno().raw().cast_unsigned(), Relaxed);
     }
 
     #[inline(always)]
@@ -88,8 +89,7 @@ impl Counters {
         // Ordering: Relaxed; a flag that stands for itself.
         match self.fatal.load(Relaxed) {
             0 => None,
-            COMPLETION_LOST => Some(EnterError::CompletionLost),
-            _ => Some(EnterError::SqThreadDead),
+            raw => Some(EnterError::of(Errno::from_raw(raw.cast_signed()))),
         }
     }
 }

@@ -37,7 +37,7 @@ pub enum EnterError {
 }
 
 impl EnterError {
-    pub(super) fn of(errno: Errno) -> Self {
+    pub(crate) fn of(errno: Errno) -> Self {
         match errno.raw() {
             libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::EOVERFLOW => Self::Busy,
             libc::EINTR => Self::Interrupted,
@@ -45,6 +45,18 @@ impl EnterError {
             libc::EOWNERDEAD => Self::SqThreadDead,
             libc::EBADR => Self::CompletionLost,
             _ => Self::Kernel(errno),
+        }
+    }
+
+    /// One that says the same.
+    pub(crate) fn errno(self) -> Errno {
+        match self {
+            Self::Busy => Errno::from_raw(libc::EAGAIN),
+            Self::Interrupted => Errno::from_raw(libc::EINTR),
+            Self::WrongThread => Errno::from_raw(libc::EEXIST),
+            Self::SqThreadDead => Errno::from_raw(libc::EOWNERDEAD),
+            Self::CompletionLost => Errno::from_raw(libc::EBADR),
+            Self::Kernel(errno) => errno,
         }
     }
 }

@@ -3,8 +3,11 @@
 use super::*;
 use crate::child::has;
 use ringway::pool::{Outcome, Owner, OwnerError, Refusal};
+use ringway::{EnterError, Errno};
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+#[cfg(feature = "sim")]
+use std::sync::{Arc, atomic::AtomicBool};
 use std::thread;
 
 /// A driver whose ring takes no thread but one, and that thread to be.
@@ -105,11 +108,61 @@ fn what_waits_for_events_is_done_by_the_owner() {
 }
 
 #[test]
-fn an_owner_that_does_not_serve_closes_the_driver() {
+fn an_owner_that_does_not_serve_ends_the_driver() {
     let (driver, owner) = owned(8, 16, Driver::builder());
+    driver.try_submit(nop(1)).unwrap();
     drop(owner);
-    let refused = driver.try_submit(nop(1)).unwrap_err();
-    assert_eq!(refused.why, Refusal::Closed);
+    let why = EnterError::Kernel(Errno::from_raw(libc::EBADFD));
+    let refused = driver.try_submit(nop(2)).unwrap_err();
+    assert_eq!(refused.why, Refusal::Ring(why));
+    assert_eq!(driver.wait_reap(Some(LOST), |_| ()), Err(why));
+    gives_up(&driver, 1);
+}
+
+/// Quiescing, at once, on this one operation.
+fn gives_up(driver: &Driver, user_data: u64) {
+    let start = Instant::now();
+    let leaked = driver.quiesce(Some(LOST), |_| ()).unwrap_err();
+    assert_eq!(leaked.user_data, [user_data]);
+    assert!(start.elapsed() < LOST, "it waited for what will never come");
+}
+
+/// What has come is still told, then the error, to all who wait; nothing waits for ever.
+#[cfg(feature = "sim")]
+#[test]
+fn an_owner_that_fails_is_told_to_all() {
+    let refusals = [
+        (libc::EBADR, EnterError::CompletionLost),
+        (
+            libc::EBADF,
+            EnterError::Kernel(Errno::from_raw(libc::EBADF)),
+        ),
+    ];
+    for (errno, error) in refusals {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let faults = {
+            let is_over = is_over.clone();
+            move |_| is_over.load(Relaxed).then(|| Errno::from_raw(errno))
+        };
+        let (ring, _kernel) = Ring::simulated(8).cq_entries(16).faults(faults).build();
+        let (driver, owner) = Driver::builder().build_owned_simulated(ring).unwrap();
+        thread::scope(|threads| {
+            let owner = threads.spawn(|| owner.serve());
+            driver.try_submit(nop(1)).unwrap();
+            assert_eq!(next(&driver).user_data(), 1);
+            let wait = || driver.wait_reap(Some(LOST), |event| panic!("{event:?}"));
+            let reapers = [threads.spawn(wait), threads.spawn(wait)];
+            is_over.store(true, Relaxed);
+            driver.try_submit(nop(2)).unwrap();
+            assert_eq!(owner.join().unwrap(), Err(OwnerError::Enter(error)));
+            for reaper in reapers {
+                assert_eq!(reaper.join().unwrap(), Err(error));
+            }
+            let refused = driver.submit(nop(3), Some(LOST)).unwrap_err();
+            assert_eq!(refused.why, Refusal::Ring(error));
+            gives_up(&driver, 2);
+        });
+    }
 }
 
 #[test]
