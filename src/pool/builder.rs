@@ -12,6 +12,7 @@ use super::table::Table;
 #[cfg(not(ringway_loom))]
 use crate::ring::Disabled;
 use crate::ring::Ring;
+use crate::sync::Mutex;
 use std::fmt;
 use std::sync::Arc;
 
@@ -172,6 +173,7 @@ impl DriverBuilder {
         Ok(Driver {
             shared: Arc::new(Shared {
                 table: Table::new(asked),
+                reaping: Mutex::new(Vec::new()),
                 permits: Permits::new(asked),
                 gate: Gate::new(),
                 control: Control::new(self.reserve.saturating_sub(1)),

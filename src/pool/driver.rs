@@ -12,9 +12,9 @@ use super::submitter::{Batching, Requests};
 use super::table::{Answer, Freed, Table};
 use crate::abi::Cqe;
 use crate::ring::{By, EnterError, Ring};
-use crate::sync::MutexGuard;
+use crate::sync::{Mutex, MutexGuard};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
 /// CQEs that are reaped at a time.
@@ -45,6 +45,9 @@ pub struct Driver {
 pub(super) struct Shared {
     pub(super) ring: Ring,
     pub(super) table: Table,
+    /// Held while CQEs are reaped and looked up (rule T2); what was, and has not been told,
+    /// since a closure panicked.
+    pub(super) reaping: Mutex<Vec<Event>>,
     pub(super) permits: Permits,
     pub(super) gate: Gate,
     pub(super) control: Control,
@@ -85,6 +88,9 @@ impl Driver {
 
     /// Reaps what is ready, at most 64 completions, and calls `event` for each. 0 when there
     /// was nothing, or another thread is just reaping. Does not wait.
+    ///
+    /// If `event` panics, those that it has not been called for are reaped by the next call,
+    /// by whichever thread.
     pub fn reap(&self, event: impl FnMut(Event)) -> usize {
         self.reap_woken(|_| (), event)
     }
@@ -96,10 +102,12 @@ impl Driver {
         if let Some(arrivals) = &self.shared.arrivals {
             reaped = arrivals.take();
         } else {
-            match self.shared.table.reaping.try_lock() {
-                Ok(_reaping) => self.shared.take(&mut reaped),
-                Err(_) => return 0,
-            }
+            let mut untold = match self.shared.reaping.try_lock() {
+                Ok(untold) => untold,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return 0,
+            };
+            self.shared.take(&mut untold, &mut reaped);
         }
         self.shared.tell(reaped, woken, event)
     }
@@ -138,8 +146,8 @@ impl Driver {
             let _ = self.shared.try_enter();
         }
         let take = || {
-            let _reaping = self.shared.lock_reaping();
-            self.shared.take(&mut reaped);
+            self.shared
+                .take(&mut self.shared.lock_reaping(), &mut reaped);
         };
         let waited = self.shared.ring.core.wait(By::Ring, timeout, take);
         if let Err(error) = waited {
@@ -238,6 +246,13 @@ impl Reaped {
             cqes: 0,
             permits: 0,
             is_woken: false,
+        }
+    }
+
+    fn take_untold(&mut self, untold: &mut Vec<Event>) {
+        self.len = untold.len().min(BATCH);
+        for (place, event) in self.events.iter_mut().zip(untold.drain(..self.len)) {
+            place.0 = event;
         }
     }
 }
@@ -364,15 +379,18 @@ impl Shared {
         })
     }
 
-    fn lock_reaping(&self) -> MutexGuard<'_, ()> {
-        self.table
-            .reaping
+    pub(super) fn lock_reaping(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.reaping
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Reaps a batch and looks it up, with `reaping` held (rule T2).
-    pub(super) fn take(&self, reaped: &mut Reaped) {
+    /// What was left untold; or else reaps a batch and looks it up (rule T2).
+    pub(super) fn take(&self, untold: &mut Vec<Event>, reaped: &mut Reaped) {
+        if !untold.is_empty() {
+            reaped.take_untold(untold);
+            return;
+        }
         let mut cqes = [Cqe::default(); BATCH];
         let core = &*self.ring.core;
         reaped.cqes = match self.arrivals {
@@ -434,8 +452,43 @@ impl Shared {
         if reaped.is_woken {
             woken(reaped.len > 0);
         }
-        let events = &reaped.events[..reaped.len];
-        events.iter().for_each(|told| event(told.0));
+        let mut telling = Telling {
+            shared: self,
+            untold: reaped.events[..reaped.len].iter(),
+        };
+        for told in telling.untold.by_ref() {
+            event(told.0);
+        }
         reaped.len
+    }
+}
+
+/// Events that are being told. Their permits are free.
+struct Telling<'t> {
+    shared: &'t Shared,
+    untold: std::slice::Iter<'t, (Event, u32)>,
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if self.untold.len() > 0 {
+            self.shared.leave_untold(self.untold.as_slice());
+        }
+    }
+}
+
+impl Shared {
+    /// Leaves events to whoever reaps next, and has somebody reap.
+    #[cold]
+    fn leave_untold(&self, events: &[(Event, u32)]) {
+        let events = events.iter().map(|event| event.0);
+        match &self.arrivals {
+            Some(arrivals) => arrivals.put_back(events),
+            None => {
+                self.lock_reaping().extend(events);
+                // If the kernel has no memory for it, the next reap comes by itself.
+                let _ = self.wake();
+            }
+        }
     }
 }

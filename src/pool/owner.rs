@@ -54,6 +54,16 @@ impl Arrivals {
         }
     }
 
+    /// Events that were taken and not told, for the next reaper.
+    pub(super) fn put_back(&self, events: impl DoubleEndedIterator<Item = Event>) {
+        let mut waiting = self.lock();
+        for event in events.rev() {
+            // Its permits were given back.
+            waiting.events.push_front((event, 0));
+        }
+        self.wake_one(waiting);
+    }
+
     /// Makes a reaper return, or the next one not wait.
     pub(super) fn wake(&self) {
         let mut waiting = self.lock();
@@ -284,7 +294,7 @@ impl Shared {
         };
         loop {
             let mut reaped = Reaped::new();
-            self.take(&mut reaped);
+            self.take(&mut self.lock_reaping(), &mut reaped);
             if reaped.cqes == 0 {
                 return;
             }

@@ -151,10 +151,11 @@ impl Driver {
             }
         };
         let is_quiet = shared.quiesce(&Deadline::after(timeout), rest);
+        // Also what a panic has left untold.
+        while self.reap(&mut event) > 0 {}
         if is_quiet {
             return Ok(());
         }
-        while self.reap(&mut event) > 0 {}
         self.leak().map_or(Ok(()), Err)
     }
 

@@ -5,7 +5,7 @@ use super::op::{Completion, Id, Kind, OpId, Outcome};
 use crate::abi::{Cqe, Timespec};
 use crate::sync::UnsafeCell;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
-use crate::sync::{Mutex, reached};
+use crate::sync::reached;
 use crossbeam_utils::CachePadded;
 
 /// Rule T1: a slot is its submitter's from [`Table::insert`] to the push; then nobody's,
@@ -18,8 +18,6 @@ use crossbeam_utils::CachePadded;
 pub(super) struct Table {
     entries: Box<[Entry]>,
     free: CachePadded<FreeList>,
-    /// Held while CQEs are reaped and looked up (rule T2).
-    pub(super) reaping: Mutex<()>,
 }
 
 /// Every field is an atomic, so that a CQE which names a slot wrongly reads nonsense and not
@@ -101,7 +99,6 @@ impl Table {
         Self {
             entries: (0..slots).map(entry).collect(),
             free: CachePadded::new(FreeList(AtomicU64::new(1))),
-            reaping: Mutex::new(()),
         }
     }
 
@@ -164,7 +161,7 @@ impl Table {
         self.put(freed.slots);
     }
 
-    /// Looks a CQE up. With [`Table::reaping`] held, in the order of the CQEs.
+    /// Looks a CQE up. In the order of the CQEs (rule T2).
     pub(super) fn complete(&self, cqe: Cqe, freed: &mut Freed) -> Answer {
         let id = Id(cqe.user_data());
         let Some(entry) = self.entries.get(id.slot() as usize) else {

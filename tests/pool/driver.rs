@@ -3,6 +3,7 @@
 use super::*;
 use ringway::pool::{Batching, Outcome, Refusal, Submission};
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Instant;
@@ -141,4 +142,55 @@ fn smoke() {
     let start = Instant::now();
     million(Submission::Dedicated(Batching::default()), 30_000);
     println!("dedicated {:?}", start.elapsed());
+}
+
+/// The rest of a batch, after its closure panicked, goes to the next reap; nothing waits for it.
+#[test]
+fn what_a_panic_leaves_untold_is_told_by_the_next() {
+    type Reap = fn(&Driver, &mut dyn FnMut(Event)) -> usize;
+    let reaps: [Reap; 2] = [
+        |driver, event| driver.wait_reap(Some(LOST), event).unwrap(),
+        |driver, event| driver.reap(event),
+    ];
+    for reap in reaps {
+        let driver = driver(8, 16, Driver::builder());
+        (0..5).for_each(|i| _ = driver.try_submit(nop(i)).unwrap());
+        panics_at(&driver, 2);
+        assert_eq!(driver.in_flight(), 0);
+        let (mut told, start) = (Vec::new(), Instant::now());
+        assert_eq!(reap(&driver, &mut |event| told.push(number(event))), 3);
+        assert!(start.elapsed() < LOST, "it slept over them");
+        assert_eq!(told, [2, 3, 4]);
+        driver.try_submit(nop(5)).unwrap();
+        assert_eq!(next(&driver).user_data(), 5);
+    }
+}
+
+#[test]
+fn a_quiesce_tells_what_a_panic_left() {
+    let driver = driver(8, 16, Driver::builder());
+    (0..5).for_each(|i| _ = driver.try_submit(nop(i)).unwrap());
+    panics_at(&driver, 1);
+    let mut told = Vec::new();
+    driver
+        .quiesce(Some(LOST), |event| told.push(number(event)))
+        .unwrap();
+    assert_eq!(told, [1, 2, 3, 4]);
+}
+
+pub fn number(event: Event) -> u64 {
+    match event {
+        Event::Completed(completion) => completion.user_data(),
+        Event::Stale(cqe) => panic!("{cqe:?}"),
+    }
+}
+
+/// A reap whose closure is called for the completions up to this one, and panics.
+pub fn panics_at(driver: &Driver, last: u64) {
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        driver.wait_reap(Some(LOST), |event| {
+            assert_ne!(number(event) + 1, last, "as it is meant to");
+        })
+    }));
+    assert!(caught.is_err());
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::child::has;
+use crate::driver::{number, panics_at};
 use ringway::pool::{Outcome, Owner, OwnerError, Refusal};
 use ringway::{EnterError, Errno};
 use std::fs::File;
@@ -105,6 +106,27 @@ fn what_waits_for_events_is_done_by_the_owner() {
         driver.stop_serving();
         assert_eq!(owner.join().unwrap(), Ok(()));
     });
+}
+
+#[test]
+fn what_a_panic_leaves_untold_is_told_by_the_next() {
+    if !can("owned::what_a_panic_leaves_untold_is_told_by_the_next") {
+        return;
+    }
+    let (driver, owner) = owned(8, 16, Driver::builder());
+    thread::scope(|threads| {
+        let owner = threads.spawn(|| owner.serve());
+        (0..5).for_each(|i| _ = driver.try_submit(nop(i)).unwrap());
+        until(|| driver.stats().completed == 5);
+        // It has handed over all that it has reaped when it has ended.
+        driver.stop_serving();
+        assert_eq!(owner.join().unwrap(), Ok(()));
+    });
+    panics_at(&driver, 2);
+    let mut told = Vec::new();
+    let rest = driver.wait_reap(Some(LOST), |event| told.push(number(event)));
+    assert_eq!((rest, &told[..]), (Ok(3), &[2, 3, 4][..]));
+    assert_eq!(driver.in_flight(), 0);
 }
 
 #[test]
