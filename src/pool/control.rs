@@ -25,8 +25,23 @@ pub(super) struct Control {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Request>,
-    /// Those on their way; the kernel may yet look their files up.
-    sent: Vec<Request>,
+    /// Those on their way, which are named by their places; the kernel may yet look their files
+    /// up.
+    sent: Vec<Option<Request>>,
+}
+
+impl Queue {
+    /// Puts a request among those on their way.
+    fn name(&mut self, request: Request) -> Id {
+        let free = self.sent.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.sent.len());
+        match self.sent.get_mut(place) {
+            Some(free) => *free = Some(request),
+            None => self.sent.push(Some(request)),
+        }
+        // There are no more than the reserve, which the CQ has room for.
+        Id::new(Kind::Control, place as u32, 0)
+    }
 }
 
 /// What is to be cancelled.
@@ -56,15 +71,13 @@ impl Control {
         self.pending.load(Relaxed) > 0
     }
 
-    /// So many requests have completed.
-    pub(super) fn done(&self, count: u32) {
-        // Ordering: Relaxed; the CQ head that they moved is the kernel's to see.
-        if count > 0 && self.sent.fetch_sub(count, Relaxed) == count {
-            let mut queue = self.queue();
-            // Ordering: Relaxed; all that add to it hold the queue's lock.
-            if self.sent.load(Relaxed) == 0 {
-                queue.sent.clear();
-            }
+    /// A request has completed.
+    pub(super) fn done(&self, name: Id) {
+        let place = name.slot() as usize;
+        let request = self.queue().sent.get_mut(place).and_then(Option::take);
+        if request.is_some() {
+            // Ordering: Relaxed; the CQ head that moved is the kernel's to see.
+            self.sent.fetch_sub(1, Relaxed);
         }
     }
 
@@ -136,8 +149,7 @@ impl Shared {
             };
             if let Some(request) = queue.waiting.pop_front() {
                 *slot = request.sqe();
-                slot.user_data = Id::new(Kind::Control, 0, 0).0;
-                queue.sent.push(request);
+                slot.user_data = queue.name(request).0;
             }
             // Ordering: Relaxed; only the count matters.
             control.pending.fetch_sub(1, Relaxed);

@@ -402,7 +402,6 @@ impl Shared {
             return;
         }
         let mut freed = Freed::default();
-        let mut controls = 0;
         for cqe in &cqes[..reaped.cqes] {
             let event = match Id(cqe.user_data()).kind() {
                 Some(Kind::Wake) => {
@@ -411,7 +410,7 @@ impl Shared {
                     continue;
                 }
                 Some(Kind::Control) => {
-                    controls += 1;
+                    self.control.done(Id(cqe.user_data()));
                     continue;
                 }
                 _ => match self.table.complete(*cqe, &mut freed) {
@@ -429,7 +428,6 @@ impl Shared {
         }
         self.counters.completed.add(freed.operations);
         self.table.put(freed.slots);
-        self.control.done(controls);
     }
 
     /// The rest of a reap, without the lock.

@@ -5,6 +5,8 @@ use super::*;
 use ringway::pool::{Batching, Outcome, Pool, PoolBuilder, Refusal, Shutdown, Submission};
 use ringway::sim::{Kernel, Simulation};
 use ringway::{EnterError, Errno, op};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -421,4 +423,31 @@ fn who_waits_for_an_sqe_is_told_of_a_late_submit() {
         };
         assert!(kernel.complete(user_data, 0));
     }
+}
+
+/// A request that the kernel has not answered keeps nothing of those that it has.
+#[test]
+fn the_file_of_an_answered_cancel_is_closed() {
+    let mut requests = 0;
+    let simulation = Ring::simulated(8).cq_entries(16);
+    let (ring, _kernel) = simulation
+        .script(move |sqe, fate| {
+            requests += u32::from(parts(sqe).0 == op::ASYNC_CANCEL);
+            match requests {
+                0 | 1 => fate.hold(),
+                _ => fate.complete(0),
+            }
+        })
+        .build();
+    let driver = Driver::builder().build(ring).unwrap();
+    driver.try_submit(operation(HELD)).unwrap();
+    driver.cancel_all();
+    let (mut read, write) = std::io::pipe().unwrap();
+    driver.cancel_file(write.as_fd()).unwrap();
+    assert_eq!(driver.reap(|event| panic!("{event:?}")), 0);
+    drop(write);
+    // SAFETY: sets a flag of this file's.
+    let flags = unsafe { libc::fcntl(read.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) };
+    assert_eq!(flags, 0);
+    assert_eq!(read.read(&mut [0]).unwrap(), 0, "nobody has the other end");
 }
