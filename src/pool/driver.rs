@@ -36,7 +36,8 @@ pub enum Submission {
 
 /// One ring, operations by name, and never more in flight than completions can be taken in.
 ///
-/// A clone is another handle. Every method may be called from any thread.
+/// A clone is another handle. Every method may be called from any thread. The ring goes with
+/// the last handle, whatever is in flight: [`quiesce`](Driver::quiesce) first.
 #[derive(Clone)]
 pub struct Driver {
     pub(super) shared: Arc<Shared>,
@@ -64,7 +65,9 @@ pub enum Event {
     /// An operation of this driver's.
     Completed(Completion),
     /// A CQE that names no operation in flight: somebody used the ring beside the driver, or
-    /// sent it a message. Never trusted; told as it came.
+    /// sent it a message. Told as it came. (One that has the name of an operation in flight,
+    /// which are the driver's own numbers, would be taken for its completion: see
+    /// [`prep`](crate::prep#what-must-stay-alive-and-until-when).)
     Stale(Cqe),
 }
 

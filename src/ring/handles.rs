@@ -83,9 +83,9 @@ impl Ring {
         self.core.submit_and_reap(cqes, handle)
     }
 
-    /// Posts a completion with this `user_data`, so that a waiting thread returns, or
-    /// the next to wait does not block. Whoever reaps it knows it by the `user_data`; its
-    /// result is 0. To stop `n` waiting threads, wake `n` times; a thread that reaps several
+    /// Posts a completion with this `user_data`, so that a waiting thread returns, or the next
+    /// to wait does not block. Whoever reaps it knows it by the `user_data`, which must not be
+    /// that of an operation in flight; its result is 0. To stop `n` waiting threads, wake `n` times; a thread that reaps several
     /// of these completions at once wakes again for each that it had no use for.
     ///
     /// Any thread. On Linux 6.13 and later it is a message to the ring, and needs no slot
