@@ -119,10 +119,20 @@ fn of_a_zero_copy_send() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let _peer = listener.accept().unwrap().0;
-    // Nobody reads: at some point there is no room.
+    // Nobody reads: at some point there is no room, and none comes when what is on its way has
+    // arrived.
     stream.set_nonblocking(true).unwrap();
     let bytes: &'static [u8] = vec![7; 1 << 16].leak();
-    while std::io::Write::write(&mut (&stream), bytes).is_ok() {}
+    let mut has_room = libc::pollfd {
+        fd: stream.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    while std::io::Write::write(&mut (&stream), bytes).is_ok() {
+        while std::io::Write::write(&mut (&stream), bytes).is_ok() {}
+        // SAFETY: poll(2) reads and writes one `pollfd`.
+        unsafe { libc::poll(&mut has_room, 1, 500) };
+    }
     let mut send = Sqe::default();
     // SAFETY: the bytes are leaked, and the socket is kept.
     unsafe { send.prep_send_zc(&stream, bytes.as_ptr(), 4096, 0, SendFlags::NONE) };
