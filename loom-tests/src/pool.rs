@@ -1,6 +1,7 @@
 //! Permits, names and the submitter: rules G1, P1, T1, T2 and D1.
 
 use crate::harness::{Log, Model, driver, nop, settings, simulated, together, witness};
+use crate::roles::Flag;
 use ringway::Order::{Any, Claim};
 use ringway::pool::{Batching, Driver, Event, Refusal, Submission};
 use ringway::{EnterError, Errno};
@@ -37,7 +38,7 @@ pub const MODELS: &[Model] = &[
         aims: &["SUBMITTER_ASKED", "SUBMITTER_SEEN"],
         bound: Some(3),
         witnesses: &["submitter sleeps", "submitter woken"],
-        floor: 35_000,
+        floor: 31_000,
         ..Model::new("submitter", || submitter(Batching::default()))
     },
     Model {
@@ -53,6 +54,18 @@ pub const MODELS: &[Model] = &[
         witnesses: &["owner sleeps", "submitter woken"],
         floor: 2_400,
         ..Model::new("owner", owner)
+    },
+    Model {
+        bound: Some(2),
+        witnesses: &["owner sleeps"],
+        floor: 36_000,
+        ..Model::new("owner_cancel", owner_cancel)
+    },
+    Model {
+        bound: Some(1),
+        witnesses: &["waits at the gate", "refused"],
+        floor: 3_000,
+        ..Model::new("late_submit", late_submit)
     },
     Model {
         bound: Some(3),
@@ -258,6 +271,58 @@ fn owner_fails() {
             Box::new(move || _ = owner.serve()),
         ],
     );
+}
+
+/// A request that finds the SQ full of what its owner has yet to submit, who may be about to
+/// sleep.
+fn owner_cancel() {
+    let cancelled = Flag::new();
+    let asked = cancelled.clone();
+    let simulation = (simulated(1, Claim).cq_entries(4)).script(move |sqe, fate| {
+        // The second is the request.
+        match sqe.get_user_data() & 0xf == 1 {
+            true => fate.hold(),
+            false => asked.raise(),
+        }
+    });
+    let (ring, _) = simulation.build();
+    let settings = settings(1).control_reserve(2);
+    let (driver, owner) = settings.build_owned_simulated(ring).unwrap();
+    let served = loom::thread::spawn(move || owner.serve());
+    let id = driver.try_submit(nop(1)).unwrap();
+    driver.cancel(id);
+    cancelled.wait();
+    driver.stop_serving();
+    assert_eq!(served.join().unwrap(), Ok(()));
+}
+
+/// The kernel takes at last what it has refused, by a thread that waits for completions, while
+/// another waits for the SQE.
+fn late_submit() {
+    let again = ringway::Errno::from_raw(libc::EAGAIN);
+    // The first completes never: nothing but the kernel's taking it helps.
+    let mut is_first = true;
+    let simulation = simulated(1, Claim).cq_entries(4);
+    let simulation = simulation.faults(move |call| (call < 3).then_some(again));
+    let simulation = simulation.script(move |_, fate| match std::mem::take(&mut is_first) {
+        true => fate.hold(),
+        false => fate.complete(0),
+    });
+    let (driver, _) = driver(simulation, settings(2));
+    driver.try_submit(nop(1)).unwrap();
+    let (one, log) = (driver.clone(), Log::default());
+    let submitting = loom::thread::spawn(move || one.submit(nop(2), None).map(drop).unwrap());
+    while log.all().is_empty() {
+        if driver
+            .wait_reap(None, |event| log.completed(event))
+            .is_err()
+        {
+            witness("refused");
+            loom::thread::yield_now();
+        }
+    }
+    submitting.join().unwrap();
+    assert_eq!(log.all(), [2]);
 }
 
 /// The last CQE of a multishot operation frees its slot, and a new operation takes it,

@@ -15,7 +15,7 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(3),
         witnesses: &["accepted", "closed"],
-        floor: 1_200,
+        floor: 1_000,
         ..Model::new("quiesce_submit", quiesce_submit)
     },
     Model {
@@ -39,27 +39,34 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(2),
         witnesses: &["run"],
-        floor: 1_200,
+        floor: 900,
         ..Model::new("job_wakes_both", job_wakes_both)
     },
     Model {
         aims: &["WAKE_KEPT"],
         bound: Some(2),
         witnesses: &["wake passed on"],
-        floor: 200_000,
+        floor: 190_000,
         ..Model::new("reaper_passes_the_wake_on", reaper_passes_the_wake_on)
     },
     Model {
         bound: Some(1),
         witnesses: &["quiet"],
-        floor: 5_800,
+        floor: 2_300,
         ..Model::new("shutdown_of_two_reapers", shutdown_of_two_reapers)
     },
     Model {
         bound: Some(2),
         witnesses: &["submitter sleeps"],
-        floor: 3_700,
+        floor: 3_400,
         ..Model::new("shutdown_of_a_submitter", shutdown_of_a_submitter)
+    },
+    Model {
+        aims: &["END_TOLD", "END_SEEN"],
+        bound: Some(1),
+        witnesses: &["leaked", "quiet"],
+        floor: 10_000,
+        ..Model::new("shutdown_without_its_owner", shutdown_without_its_owner)
     },
 ];
 
@@ -105,19 +112,19 @@ fn end<const N: usize>(common: &Common<Job>, threads: [thread::JoinHandle<()>; N
 
 /// Something that has happened.
 #[derive(Clone)]
-struct Flag(Arc<(Mutex<bool>, Condvar)>);
+pub struct Flag(Arc<(Mutex<bool>, Condvar)>);
 
 impl Flag {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self(Arc::new((Mutex::new(false), Condvar::new())))
     }
 
-    fn raise(&self) {
+    pub fn raise(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_one();
     }
 
-    fn wait(&self) {
+    pub fn wait(&self) {
         let mut is_up = self.0.0.lock().unwrap();
         while !*is_up {
             is_up = self.0.1.wait(is_up).unwrap();
@@ -232,4 +239,27 @@ fn shutdown_of_a_submitter() {
     assert_eq!((quiesced, completed), (Ok(()), 1));
     driver.stop_serving();
     serving.join().unwrap();
+}
+
+/// An owner that fails, a reaper that may be about to sleep, and the end.
+fn shutdown_without_its_owner() {
+    let failure = ringway::Errno::from_raw(libc::EFAULT);
+    let simulation = simulated(2, Claim).cq_entries(4);
+    let simulation = simulation.faults(move |call| (call > 0).then_some(failure));
+    let (ring, _) = simulation.build();
+    let (driver, owner) = settings(1).build_owned_simulated(ring).unwrap();
+    let served = thread::spawn(move || owner.serve());
+    let is_accepted = driver.try_submit(nop(1)).is_ok();
+    let (common, threads) = start(driver, [Role::Reaper], &Log::default());
+    let shutdown = common.shut_down(None);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    if let Some(leaked) = &shutdown.leaked {
+        witness("leaked");
+        assert_eq!((is_accepted, leaked.n), (true, 1), "{:?}", shutdown.stats);
+    }
+    assert_eq!(shutdown.threads_left, 0);
+    // Which it is after its second enter, if it was not stopped before.
+    let _ = served.join().unwrap();
 }

@@ -71,14 +71,19 @@ impl Control {
         self.pending.load(Relaxed) > 0
     }
 
-    /// A request has completed.
-    pub(super) fn done(&self, name: Id) {
-        let place = name.slot() as usize;
-        let request = self.queue().sent.get_mut(place).and_then(Option::take);
+    /// The request of this name has completed; false if there is none.
+    pub(super) fn done(&self, name: Id) -> bool {
+        let place = name.slot();
+        let mut queue = self.queue();
+        let sent = queue.sent.get_mut(place as usize);
+        let sent = sent.filter(|_| name == Id::new(Kind::Control, place, 0));
+        let request = sent.and_then(Option::take);
+        drop(queue);
         if request.is_some() {
             // Ordering: Relaxed; the CQ head that moved is the kernel's to see.
             self.sent.fetch_sub(1, Relaxed);
         }
+        request.is_some()
     }
 
     /// Sends a wake of this name, unless one is on its way.

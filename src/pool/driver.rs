@@ -143,16 +143,23 @@ impl Driver {
             return Ok(self.shared.tell(arrivals.wait(timeout)?, woken, event));
         }
         let mut reaped = Reaped::new();
-        if self.shared.ring.core.submitter.owes() {
-            // Not left to the wait: those who wait for SQEs are told. A refusal is: the wait
-            // returns it.
-            let _ = self.shared.try_enter();
-        }
-        let take = || {
+        let core = &*self.shared.ring.core;
+        let mut take = || {
             self.shared
                 .take(&mut self.shared.lock_reaping(), &mut reaped);
+            reaped.cqes > 0 || reaped.len > 0
         };
-        let waited = self.shared.ring.core.wait(By::Ring, timeout, take);
+        // Not left to the wait: those who wait for SQEs are told.
+        let paid = match core.submitter.owes() {
+            true => self.shared.try_enter(),
+            false => Ok(()),
+        };
+        let waited = match paid {
+            Ok(()) => core.wait_owing(By::Ring, timeout, take).map(|_| ()),
+            // What lies ready is the room that the next try may need.
+            Err(_) if take() => Ok(()),
+            Err(error) => Err(error),
+        };
         if let Err(error) = waited {
             self.shared.counters.refused(error);
             // If it was for good, those who wait for room learn that there will be none.
@@ -412,10 +419,7 @@ impl Shared {
                     reaped.is_woken = true;
                     continue;
                 }
-                Some(Kind::Control) => {
-                    self.control.done(Id(cqe.user_data()));
-                    continue;
-                }
+                Some(Kind::Control) if self.control.done(Id(cqe.user_data())) => continue,
                 _ => match self.table.complete(*cqe, &mut freed) {
                     Answer::Completed(completion) => Event::Completed(completion),
                     Answer::Half => continue,

@@ -44,6 +44,13 @@ pub(super) const JOB_SETTLED: Edge = Edge::new("JOB_SETTLED", Release);
 /// last submit takes their completions.
 pub(super) const JOBS_SEEN: Edge = Edge::new("JOBS_SEEN", Acquire);
 
+/// Telling a pool's threads to end, and that one has. Partner: [`END_SEEN`]. Passes on that the
+/// ring is of no use any more, so that the threads reap what is left, and then what that freed.
+pub(super) const END_TOLD: Edge = Edge::new("END_TOLD", Release);
+
+/// A thread's look whether it is to end, and a shutdown's how many have not.
+pub(super) const END_SEEN: Edge = Edge::new("END_SEEN", Acquire);
+
 #[cfg(ringway_loom)]
 pub(crate) const ALL: &[&Edge] = &[
     &GATE_FENCE,
@@ -57,4 +64,6 @@ pub(crate) const ALL: &[&Edge] = &[
     &SUBMITTER_SEEN,
     &JOB_SETTLED,
     &JOBS_SEEN,
+    &END_TOLD,
+    &END_SEEN,
 ];

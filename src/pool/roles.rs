@@ -1,6 +1,7 @@
 //! What the threads of a pool do, on whatever threads they run.
 
 use super::driver::{Driver, Event};
+use super::edges;
 use super::handler::{Handler, Observed, Panicked, Role};
 use super::op::{Refusal, Refused};
 use super::queue::{Queue, Taken};
@@ -55,8 +56,8 @@ pub struct Place<J>(Arc<Common<J>>);
 impl<J> Drop for Place<J> {
     fn drop(&mut self) {
         let alive = &self.0.alive;
-        // Ordering: Relaxed; whoever sees it joins the thread.
-        alive.word().fetch_sub(1, Relaxed);
+        // Ordering: Release, see `END_TOLD`.
+        alive.word().fetch_sub(1, edges::END_TOLD.order());
         alive.wake_all();
     }
 }
@@ -123,15 +124,15 @@ impl<J> Common<J> {
     }
 
     pub(super) fn is_ending(&self) -> bool {
-        // Ordering: Relaxed; a flag that stands for itself. What wakes a thread that is
-        // asleep comes after it: the futex, or the wake (`WAKE_SENT`).
-        self.ended.word().load(Relaxed) != 0
+        // Ordering: Acquire, see `END_SEEN`. What wakes a thread that is asleep comes after it:
+        // the futex, or the wake (`WAKE_SENT`).
+        self.ended.word().load(edges::END_SEEN.order()) != 0
     }
 
     /// Has all threads end when they have done what they are at.
     pub(super) fn end(&self) {
-        // Ordering: Relaxed; see `is_ending`.
-        self.ended.word().store(1, Relaxed);
+        // Ordering: Release, see `END_TOLD`.
+        self.ended.word().store(1, edges::END_TOLD.order());
         self.ended.wake_all();
         self.driver.stop_serving();
         self.wake();
@@ -140,8 +141,8 @@ impl<J> Common<J> {
     /// Waits until all threads have ended, or the time is over; how many have not.
     pub(super) fn wait_until_ended(&self, deadline: &Deadline) -> u32 {
         loop {
-            // Ordering: Relaxed; who ended is joined.
-            let alive = self.alive.word().load(Relaxed);
+            // Ordering: Acquire, see `END_SEEN`.
+            let alive = self.alive.word().load(edges::END_SEEN.order());
             let left = deadline.left();
             if alive == 0 || left == Some(Duration::ZERO) {
                 return alive;

@@ -199,9 +199,10 @@ impl<J> Common<J> {
 }
 
 impl Shared {
-    /// Sleeps until something was reaped and nothing is in flight, or the time is over.
+    /// Sleeps until something was reaped and nothing is in flight, the ring is of no use any
+    /// more, or the time is over.
     fn rest(&self, time: Option<Duration>) {
-        let look = || self.is_quiet().then_some(());
+        let look = || (self.is_quiet() || self.counters.fatal().is_some()).then_some(());
         let _ = self.gate.wait(time, look, || {
             self.hurry();
             false

@@ -106,6 +106,16 @@ impl Core {
             return Ok((Waited::Maybe, take()));
         }
         self.submit_owed(by)?;
+        self.wait_owing(by, timeout, take)
+    }
+
+    /// As `wait`, and leaves what an earlier submit has left behind.
+    pub(crate) fn wait_owing<R>(
+        &self,
+        by: By,
+        timeout: Option<Duration>,
+        take: impl FnOnce() -> R,
+    ) -> Result<(Waited, R), EnterError> {
         let deadline = Deadline::after(timeout);
         if !self.take_lead(&deadline) {
             let waited = match deadline.left() {
