@@ -10,7 +10,7 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(3),
         witnesses: &["not done yet", "done at once", "taker sleeps"],
-        floor: 4_000,
+        floor: 2_400,
         ..Model::new("job_done", job_done)
     },
     Model {

@@ -38,6 +38,8 @@ impl Op {
     /// itself all the same. So does, from Linux 6.15 on and in stable kernels since May 2025,
     /// what a worker blocks in without having been tried before
     /// ([`Sqe::force_async`], splices): its time starts when the worker is done.
+    /// Of a zero-copy send Linux 6.1 tells the end before the timer's, and so the outcome is
+    /// [`Outcome::Cancelled`]; 6.12 does not.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
