@@ -12,9 +12,6 @@ use std::collections::VecDeque;
 /// Rule K1: a request takes a CQE of the reserve, so at most that many are on their way; the
 /// others wait here, and whoever has reaped or submitted sends them.
 pub(super) struct Control {
-    reserve: u32,
-    /// CQEs of requests to come.
-    sent: AtomicU32,
     /// Requests in the queue.
     pending: AtomicU32,
     queue: Mutex<Queue>,
@@ -22,26 +19,16 @@ pub(super) struct Control {
     is_woken: AtomicBool,
 }
 
-#[derive(Default)]
 struct Queue {
     waiting: VecDeque<Request>,
-    /// Those on their way, which are named by their places; the kernel may yet look their files
-    /// up.
-    sent: Vec<Option<Request>>,
+    /// Those on their way, at the places that their CQEs name: as many as there are CQEs for
+    /// them. The kernel may yet look their files up.
+    sent: Box<[Option<Request>]>,
 }
 
-impl Queue {
-    /// Puts a request among those on their way.
-    fn name(&mut self, request: Request) -> Id {
-        let free = self.sent.iter().position(Option::is_none);
-        let place = free.unwrap_or(self.sent.len());
-        match self.sent.get_mut(place) {
-            Some(free) => *free = Some(request),
-            None => self.sent.push(Some(request)),
-        }
-        // There are no more than the reserve, which the CQ has room for.
-        Id::new(Kind::Control, place as u32, 0)
-    }
+/// What the request at a place is called.
+fn name(place: u32) -> Id {
+    Id::new(Kind::Control, place, 0)
 }
 
 /// What is to be cancelled.
@@ -56,10 +43,11 @@ enum Request {
 impl Control {
     pub(super) fn new(reserve: u32) -> Self {
         Self {
-            reserve,
-            sent: AtomicU32::new(0),
             pending: AtomicU32::new(0),
-            queue: Mutex::new(Queue::default()),
+            queue: Mutex::new(Queue {
+                waiting: VecDeque::new(),
+                sent: (0..reserve).map(|_| None).collect(),
+            }),
             is_woken: AtomicBool::new(false),
         }
     }
@@ -72,18 +60,13 @@ impl Control {
     }
 
     /// The request of this name has completed; false if there is none.
-    pub(super) fn done(&self, name: Id) -> bool {
-        let place = name.slot();
+    pub(super) fn done(&self, id: Id) -> bool {
+        let place = id.slot();
         let mut queue = self.queue();
         let sent = queue.sent.get_mut(place as usize);
-        let sent = sent.filter(|_| name == Id::new(Kind::Control, place, 0));
-        let request = sent.and_then(Option::take);
+        let done = sent.filter(|_| id == name(place)).and_then(Option::take);
         drop(queue);
-        if request.is_some() {
-            // Ordering: Relaxed; the CQ head that moved is the kernel's to see.
-            self.sent.fetch_sub(1, Relaxed);
-        }
-        request.is_some()
+        done.is_some()
     }
 
     /// Sends a wake of this name, unless one is on its way.
@@ -142,23 +125,20 @@ impl Shared {
     /// Pushes what is in the queue, as far as there is room, and has it submitted. False if
     /// something is left for want of an SQE.
     pub(super) fn push_controls(&self) -> bool {
-        let control = &self.control;
-        let mut queue = control.queue();
-        let mut count = 0;
-        let mut has_room = true;
-        // Ordering: Relaxed; all that add to it hold the queue's lock.
-        while !queue.waiting.is_empty() && control.sent.load(Relaxed) < control.reserve {
+        let mut queue = self.control.queue();
+        let Queue { waiting, sent } = &mut *queue;
+        let (mut count, mut has_room) = (0, true);
+        let places = (0..).zip(sent).filter(|(_, sent)| sent.is_none());
+        for (place, sent) in places.take(waiting.len()) {
             let Some(mut slot) = self.ring.core.pop() else {
                 has_room = false;
                 break;
             };
-            if let Some(request) = queue.waiting.pop_front() {
-                *slot = request.sqe();
-                slot.user_data = queue.name(request).0;
-            }
+            *sent = waiting.pop_front();
+            *slot = sent.as_ref().map_or_else(Sqe::default, Request::sqe);
+            slot.user_data = name(place).0;
             // Ordering: Relaxed; only the count matters.
-            control.pending.fetch_sub(1, Relaxed);
-            control.sent.fetch_add(1, Relaxed);
+            self.control.pending.fetch_sub(1, Relaxed);
             slot.push();
             count += 1;
         }
