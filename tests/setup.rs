@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::thread;
 use std::time::Duration;
 
-use child::{has, in_child, linux, patiently, traces};
+use child::{forked, has, in_child, linux, patiently, traces};
 use ringway::{Builder, Errno, Local, Order, Ring, SetupError, SqPoll, Unavailable};
 
 fn make(builder: Builder<'_>) -> Result<Ring, SetupError> {
@@ -529,18 +529,8 @@ fn a_forked_child_has_no_ring_memory_and_an_executed_one_no_fd() {
             unsafe { libc::msync(address as *mut _, len, libc::MS_ASYNC) == 0 }
         };
         assert_eq!(rings.iter().filter(|&ring| mapped(ring)).count(), 4);
-        // SAFETY: the child makes system calls and nothing else.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
-            let left = rings.iter().filter(|&ring| mapped(ring)).count();
-            // SAFETY: ends the child without running what belongs to the parent.
-            unsafe { libc::_exit(left as i32) };
-        }
-        let mut status = 0;
-        // SAFETY: waits for that child, and writes one number.
-        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-        assert!(libc::WIFEXITED(status));
-        assert_eq!(libc::WEXITSTATUS(status), 0, "mappings in the child");
+        let left = || rings.iter().filter(|&ring| mapped(ring)).count() as i32;
+        assert_eq!(forked(left), Ok(0), "mappings in the child");
         runs(&kernels);
         runs(&own);
     });

@@ -36,6 +36,29 @@ pub fn in_child(test: &str, body: impl FnOnce()) {
     );
 }
 
+/// Forks, ends the child with the status that `body` says, and tells how it ended: its status,
+/// or its signal, which is SIGALRM if it did not end by itself.
+pub fn forked(body: impl FnOnce() -> i32) -> Result<i32, i32> {
+    const PATIENCE: u32 = 20;
+    // SAFETY: the child runs the body, on the only thread that it has.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: a signal that ends the child, and its end, without running what belongs to
+        // the parent.
+        unsafe {
+            libc::alarm(PATIENCE);
+            libc::_exit(body());
+        }
+    }
+    let mut status = 0;
+    // SAFETY: waits for that child, and writes one number.
+    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
+    match libc::WIFEXITED(status) {
+        true => Ok(libc::WEXITSTATUS(status)),
+        false => Err(libc::WTERMSIG(status)),
+    }
+}
+
 /// Says by name that a test did not test anything: on standard error, past the capture
 /// of the test harness, and in the file that `cargo xtask test` collects.
 pub fn skip(test: &str, reason: &str) {

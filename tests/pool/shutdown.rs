@@ -1,6 +1,6 @@
 //! The end: nothing is written afterwards, nothing is lost, nobody hangs.
 
-use super::child::{in_child, skip};
+use super::child::{forked, in_child, skip};
 use super::offload::{all, hold, one_thread};
 use super::roles::threads_of;
 use super::*;
@@ -397,29 +397,6 @@ fn a_driver_quiesces_by_itself() {
     assert_eq!(driver.quiesce(None, |event| panic!("{event:?}")), Ok(()));
 }
 
-/// Forks, ends the child after `body`, and says how it ended: its status, or its signal, which
-/// is SIGALRM if it did not end by itself.
-fn forked(body: impl FnOnce()) -> Result<i32, i32> {
-    // SAFETY: the child runs the body, on the only thread that it has.
-    let pid = unsafe { libc::fork() };
-    if pid == 0 {
-        // SAFETY: a signal that ends the child, and its end, without running what belongs to
-        // the parent.
-        unsafe {
-            libc::alarm(LOST.as_secs() as u32);
-            body();
-            libc::_exit(0);
-        }
-    }
-    let mut status = 0;
-    // SAFETY: waits for that child, and writes one number.
-    assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-    match libc::WIFEXITED(status) {
-        true => Ok(libc::WEXITSTATUS(status)),
-        false => Err(libc::WTERMSIG(status)),
-    }
-}
-
 #[test]
 fn a_forked_child_drops_what_is_not_its_own() {
     in_child("shutdown::a_forked_child_drops_what_is_not_its_own", || {
@@ -433,7 +410,13 @@ fn a_forked_child_drops_what_is_not_its_own() {
         let sq = pool.driver().ring().sq();
         let slot = sq.pop().unwrap();
         let mut inherited = Some((slot, offload, pool));
-        assert_eq!(forked(|| drop(inherited.take())), Ok(0));
+        assert_eq!(
+            forked(|| {
+                drop(inherited.take());
+                0
+            }),
+            Ok(0)
+        );
         let (slot, offload, pool) = inherited.unwrap();
         slot.push();
         assert_eq!(offload.shutdown(Some(LOST)).leaked, 0);
@@ -449,7 +432,13 @@ fn a_forked_child_ends_no_jobs() {
         let (_, let_go) = hold(&offload, 1);
         offload.try_offload(Box::new(|| Ok(2)), 2).unwrap();
         let mut inherited = Some(offload);
-        assert_eq!(forked(|| drop(inherited.take())), Ok(0));
+        assert_eq!(
+            forked(|| {
+                drop(inherited.take());
+                0
+            }),
+            Ok(0)
+        );
         drop(let_go);
         let ended = [(1, Outcome::Done(1)), (2, Outcome::Done(2))];
         assert_eq!(all(&driver), ended);

@@ -8,7 +8,7 @@ use std::ptr;
 
 use ringway::register::{BufRing, BufRingFlags};
 
-use super::child::{has, in_child, linux, skip, traces, tried, untried};
+use super::child::{forked, has, in_child, linux, skip, traces, tried, untried};
 use super::op::*;
 use super::*;
 
@@ -361,20 +361,11 @@ fn a_forked_child_leaves_the_group_alone() {
     in_child("buf_ring::a_forked_child_leaves_the_group_alone", || {
         let ring = ring();
         let mut buffers = Some(plain(&ring, 4, 4));
-        // SAFETY: the child makes system calls, and drops one reference to the ring.
-        let pid = unsafe { libc::fork() };
-        if pid == 0 {
+        let ended = forked(|| {
             drop(buffers.take());
-            // SAFETY: ends the child without running what belongs to the parent.
-            unsafe { libc::_exit(0) };
-        }
-        let mut status = 0;
-        // SAFETY: waits for that child, and writes one number.
-        assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-        assert_eq!(
-            (libc::WIFEXITED(status), libc::WEXITSTATUS(status)),
-            (true, 0)
-        );
+            0
+        });
+        assert_eq!(ended, Ok(0));
         assert_eq!(buffers.unwrap().unregister(), Ok(()));
     });
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use ringway::register::RegisteredRing;
 use ringway::{Builder, EnterError, Errno, Local, Order, SetupError, SqPoll, Waited};
 
-use super::child::{has, in_child, linux, orders, traces, tried};
+use super::child::{forked, has, in_child, linux, orders, traces, tried};
 use super::*;
 
 const LOST: Option<Duration> = Some(Duration::from_secs(20));
@@ -310,25 +310,16 @@ fn a_forked_child_leaves_its_own_places_alone() {
         || {
             let ring = ring();
             let mut inherited = Some(ring.register_ring_fd().unwrap());
-            // SAFETY: the child makes system calls, and drops one place that it inherited.
-            let pid = unsafe { libc::fork() };
-            if pid == 0 {
+            let ended = forked(|| {
                 // The first place of a thread that has none: the same number as the parent's.
                 let own = super::ring();
                 let place = own.register_ring_fd().unwrap();
                 drop(inherited.take());
                 push(&own, 7);
                 let is_submitted = place.submit() == Ok(()) && own.cq().reap().is_some();
-                // SAFETY: ends the child without running what belongs to the parent.
-                unsafe { libc::_exit(i32::from(!is_submitted)) };
-            }
-            let mut status = 0;
-            // SAFETY: waits for that child, and writes one number.
-            assert_eq!(unsafe { libc::waitpid(pid, &mut status, 0) }, pid);
-            assert_eq!(
-                (libc::WIFEXITED(status), libc::WEXITSTATUS(status)),
-                (true, 0)
-            );
+                i32::from(!is_submitted)
+            });
+            assert_eq!(ended, Ok(0));
             push(&ring, 8);
             assert_eq!(inherited.unwrap().submit(), Ok(()));
             assert!(ring.cq().reap().is_some());
