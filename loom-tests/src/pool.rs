@@ -68,6 +68,12 @@ pub const MODELS: &[Model] = &[
         ..Model::new("late_submit", late_submit)
     },
     Model {
+        bound: Some(1),
+        witnesses: &["waits at the gate", "gap filled"],
+        floor: 100,
+        ..Model::new("gap_before_the_gate", gap_before_the_gate)
+    },
+    Model {
         bound: Some(3),
         witnesses: &["waits for the owner"],
         floor: 6_700,
@@ -323,6 +329,24 @@ fn late_submit() {
     }
     submitting.join().unwrap();
     assert_eq!(log.all(), [2]);
+}
+
+/// A push lets the kernel take what lay behind it, and so makes room for who waits for an SQE.
+/// Nobody reaps meanwhile.
+fn gap_before_the_gate() {
+    let (driver, _) = driver(simulated(2, Claim).cq_entries(4), settings(3));
+    let other = driver.clone();
+    let submit = |driver: &Driver, user_data| _ = driver.submit(nop(user_data), None).unwrap();
+    together(
+        || submit(&driver, 1),
+        [Box::new(move || {
+            submit(&other, 2);
+            submit(&other, 3);
+        })],
+    );
+    let log = Log::default();
+    while reap(&driver, &log) > 0 {}
+    log.assert_each_once(&[1, 2, 3]);
 }
 
 /// The last CQE of a multishot operation frees its slot, and a new operation takes it,

@@ -3,12 +3,11 @@
 #[cfg(not(ringway_loom))]
 use super::driver::Submission;
 use super::driver::{Driver, Shared};
+use super::control::nop;
 use super::op::Id;
-use crate::abi::Sqe;
 use crate::prep::Nop;
 #[cfg(not(ringway_loom))]
 use crate::ring::{Ring, message};
-use std::time::Duration;
 
 /// What takes a job's end into the ring. Whoever reaps sees no difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,46 +24,31 @@ pub enum Carrier {
 }
 
 impl Shared {
-    /// Takes a result into the ring; `id` says of what kind. False if there is no SQE in time,
-    /// or the ring is of no use any more.
-    pub(super) fn carry(
-        &self,
-        carrier: Carrier,
-        id: Id,
-        res: i32,
-        patience: Option<Duration>,
-    ) -> bool {
+    /// Takes a result into the ring; `id` says of what kind. Waits for nothing: what finds no
+    /// SQE is sent when there is one. False if the ring is of no use any more.
+    pub(super) fn carry(&self, carrier: Carrier, id: Id, res: i32) -> bool {
         // A CQE that says 0 has the result there.
         self.table.set_side(id, res);
         if carrier == Carrier::Message && self.send(id, res) {
             return true;
         }
-        let nop = match carrier {
-            Carrier::Nop => Nop::new().inject_result(res),
-            _ => Nop::new(),
-        };
-        let mut sqe = Sqe::default();
-        // SAFETY: a NOP names no memory and no file.
-        unsafe { sqe.prep_nop_with(nop) }.user_data(id.0);
-        self.push_admitted(sqe, patience)
-    }
-
-    /// Pushes an SQE for what holds a permit already, asleep until there is room. False when
-    /// the timeout has passed, or the ring is of no use any more.
-    fn push_admitted(&self, sqe: Sqe, timeout: Option<Duration>) -> bool {
-        let look = || match self.counters.fatal() {
-            None => self.slots(1).map(Some),
-            Some(_) => Some(None),
-        };
-        let batch = (self.gate).wait(timeout, look, || self.make_room(0));
-        let Some(mut batch) = batch.flatten() else {
+        if self.counters.fatal().is_some() {
             return false;
+        }
+        let plain = Nop::new();
+        let sqe = match carrier {
+            Carrier::Nop => nop(plain.inject_result(res), id),
+            _ => nop(plain, id),
+        };
+        let Some(mut batch) = self.slots(1) else {
+            self.control.add(sqe);
+            self.send_now();
+            return true;
         };
         if let Some(place) = batch.iter_mut().next() {
             *place = sqe;
         }
-        batch.push();
-        self.pushed(1);
+        self.push(batch);
         true
     }
 

@@ -1,34 +1,77 @@
-//! Cancel requests: sent as soon as there is room, never dropped.
+//! What the driver itself has to push: sent as soon as there is room, never dropped.
 
 use super::driver::{Driver, Shared};
 use super::edges;
 use super::op::{Id, Kind, OpId};
 use crate::abi::{Sqe, cancel, op};
+use crate::prep::Nop;
 use crate::ring::{By, EnterError};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use crate::sync::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 
 /// Rule K1: a request takes a CQE of the reserve, so at most that many are on their way; the
-/// others wait here, and whoever has reaped or submitted sends them.
+/// others wait here, and so does what finds no SQE. Whoever has reaped or submitted sends them.
 pub(super) struct Control {
-    /// Requests in the queue.
+    /// What is in the queue.
     pending: AtomicU32,
     queue: Mutex<Queue>,
-    /// A wake was sent and not reaped.
+    /// A wake was sent and not reaped: as a message, and as a NOP.
     is_woken: AtomicBool,
+    is_nop_on_its_way: AtomicBool,
 }
 
 struct Queue {
+    /// SQEs whose CQEs have room: ends of jobs, which hold permits, and a wake.
+    ready: VecDeque<Sqe>,
     waiting: VecDeque<Request>,
     /// Those on their way, at the places that their CQEs name: as many as there are CQEs for
     /// them. The kernel may yet look their files up.
     sent: Box<[Option<Request>]>,
 }
 
+impl Queue {
+    /// Whether there is something to push now.
+    fn has_next(&self) -> bool {
+        let has_place = || self.sent.iter().any(Option::is_none);
+        !self.ready.is_empty() || (!self.waiting.is_empty() && has_place())
+    }
+
+    /// What is to be pushed next.
+    fn next(&mut self) -> Option<Sqe> {
+        if let Some(sqe) = self.ready.pop_front() {
+            return Some(sqe);
+        }
+        let mut places = (0..).zip(&mut self.sent);
+        let (place, sent) = places.find(|(_, sent)| sent.is_none())?;
+        let request = sent.insert(self.waiting.pop_front()?);
+        let mut sqe = request.sqe();
+        sqe.user_data = name(place).0;
+        Some(sqe)
+    }
+}
+
+/// What was pushed of what was pending.
+pub(super) struct Pushed {
+    pub(super) count: u32,
+    /// Not if something is left for want of an SQE.
+    pub(super) has_room: bool,
+}
+
 /// What the request at a place is called.
 fn name(place: u32) -> Id {
     Id::new(Kind::Control, place, 0)
+}
+
+/// The wake's name.
+pub(super) const WAKE: Id = Id(Kind::Wake as u64);
+
+/// A NOP of this name.
+pub(super) fn nop(nop: Nop, id: Id) -> Sqe {
+    let mut sqe = Sqe::default();
+    // SAFETY: a NOP names no memory and no file.
+    unsafe { sqe.prep_nop_with(nop) }.user_data(id.0);
+    sqe
 }
 
 /// What is to be cancelled.
@@ -45,17 +88,19 @@ impl Control {
         Self {
             pending: AtomicU32::new(0),
             queue: Mutex::new(Queue {
+                ready: VecDeque::new(),
                 waiting: VecDeque::new(),
                 sent: (0..reserve).map(|_| None).collect(),
             }),
             is_woken: AtomicBool::new(false),
+            is_nop_on_its_way: AtomicBool::new(false),
         }
     }
 
     #[inline(always)]
     pub(super) fn is_pending(&self) -> bool {
-        // Ordering: Relaxed; a request that is not seen here is seen by whoever reaps or
-        // submits next, its sender among them.
+        // Ordering: Relaxed; after a submit the fences of the submitter's role order it: what is
+        // not seen here comes from a thread that sees the role free, and submits.
         self.pending.load(Relaxed) > 0
     }
 
@@ -78,13 +123,45 @@ impl Control {
         if self.is_woken.swap(true, edges::WAKE_SENT.order()) {
             return Ok(());
         }
-        send(Id::new(Kind::Wake, 0, 0)).inspect_err(|_| self.woken())
+        send(WAKE).inspect_err(|_| self.no_longer_woken())
     }
 
-    /// A wake was reaped, or could not be sent.
+    /// Whether something waits for an SQE alone.
+    pub(super) fn is_short_of_sqes(&self) -> bool {
+        !self.queue().ready.is_empty()
+    }
+
+    /// Adds a NOP that is a wake, unless one is on its way.
+    pub(super) fn add_wake(&self) {
+        // Ordering: Release, see `WAKE_SENT`.
+        if !(self.is_nop_on_its_way).swap(true, edges::WAKE_SENT.order()) {
+            self.add(nop(Nop::new(), WAKE));
+        }
+    }
+
+    /// A wake was reaped.
     pub(super) fn woken(&self) {
+        self.no_longer_woken();
+        // Ordering: as there.
+        (self.is_nop_on_its_way).swap(false, edges::WAKE_TAKEN.order());
+    }
+
+    /// A message was reaped, or could not be sent.
+    fn no_longer_woken(&self) {
         // Ordering: Acquire, see `WAKE_TAKEN`. A swap: the wakes that were not sent are read.
         self.is_woken.swap(false, edges::WAKE_TAKEN.order());
+    }
+
+    /// Adds an SQE whose CQE has room.
+    pub(super) fn add(&self, sqe: Sqe) {
+        self.add_with(|queue| queue.ready.push_back(sqe));
+    }
+
+    fn add_with(&self, add: impl FnOnce(&mut Queue)) {
+        let mut queue = self.queue();
+        add(&mut queue);
+        // Ordering: Relaxed; see `is_pending`.
+        self.pending.fetch_add(1, Relaxed);
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -96,21 +173,27 @@ impl Control {
 
 impl Shared {
     #[inline(always)]
-    pub(super) fn send_pending_controls(&self) {
+    pub(super) fn send_pending(&self) {
         if self.control.is_pending() {
-            self.send_controls();
+            self.send_now();
         }
     }
 
     /// Sends what is in the queue. What finds no SQE is left to who makes room: a thread that
     /// pushes and submits, the dedicated submitter, the owner.
     #[cold]
-    pub(super) fn send_controls(&self) {
+    pub(super) fn send_now(&self) {
         // Two attempts: an SQ that is full of what was pushed has room after a submit; or with
         // an SQ thread, when that has taken some, of which it tells nobody.
         let mut attempts = 2;
-        while attempts > 0 && !self.push_controls() {
-            self.hurry();
+        while attempts > 0 {
+            let pushed = self.push_pending();
+            if pushed.count > 0 || !pushed.has_room {
+                self.hurry();
+            }
+            if pushed.has_room {
+                return;
+            }
             match self.ring.core.awaits_sq_thread() {
                 true => {
                     if let Err(error) = self.ring.core.wait_for_space(By::Ring) {
@@ -122,31 +205,26 @@ impl Shared {
         }
     }
 
-    /// Pushes what is in the queue, as far as there is room, and has it submitted. False if
-    /// something is left for want of an SQE.
-    pub(super) fn push_controls(&self) -> bool {
+    /// Pushes what is in the queue, as far as there is room, for the caller to have it submitted.
+    pub(super) fn push_pending(&self) -> Pushed {
         let mut queue = self.control.queue();
-        let Queue { waiting, sent } = &mut *queue;
-        let (mut count, mut has_room) = (0, true);
-        let places = (0..).zip(sent).filter(|(_, sent)| sent.is_none());
-        for (place, sent) in places.take(waiting.len()) {
-            let Some(mut slot) = self.ring.core.pop() else {
-                has_room = false;
-                break;
+        let mut count = 0;
+        while queue.has_next() {
+            let Some(mut batch) = self.ring.core.pop_batch(1) else {
+                let has_room = false;
+                return Pushed { count, has_room };
             };
-            *sent = waiting.pop_front();
-            *slot = sent.as_ref().map_or_else(Sqe::default, Request::sqe);
-            slot.user_data = name(place).0;
+            if let Some(place) = batch.iter_mut().next() {
+                *place = queue.next().unwrap_or_default();
+            }
             // Ordering: Relaxed; only the count matters.
             self.control.pending.fetch_sub(1, Relaxed);
-            slot.push();
+            // Whatever else it is that waits for this push, it is submitted.
+            let _ = batch.push_only();
             count += 1;
         }
-        drop(queue);
-        if count > 0 {
-            self.hurry();
-        }
-        has_room
+        let has_room = true;
+        Pushed { count, has_room }
     }
 
     pub(super) fn cancel_everything(&self) {
@@ -154,12 +232,8 @@ impl Shared {
     }
 
     fn request(&self, request: Request) {
-        let mut queue = self.control.queue();
-        queue.waiting.push_back(request);
-        // Ordering: Relaxed; see `is_pending`.
-        self.control.pending.fetch_add(1, Relaxed);
-        drop(queue);
-        self.send_controls();
+        (self.control).add_with(|queue| queue.waiting.push_back(request));
+        self.send_now();
     }
 }
 

@@ -11,8 +11,9 @@ use super::stats::{Counters, Stats};
 use super::submitter::{Batching, Requests};
 use super::table::{Answer, Freed, Table};
 use crate::abi::Cqe;
-use crate::ring::{By, EnterError, Ring};
+use crate::ring::{Batch, By, EnterError, Ring};
 use crate::sync::{Mutex, MutexGuard};
+use crate::syscall::Errno;
 use std::fmt;
 use std::sync::{Arc, TryLockError};
 use std::time::Duration;
@@ -86,7 +87,7 @@ impl Driver {
     /// its [`Batching`].
     pub fn flush(&self) {
         self.shared.hurry();
-        self.shared.send_pending_controls();
+        self.shared.send_pending();
     }
 
     /// Reaps what is ready, at most 64 completions, and calls `event` for each. 0 when there
@@ -138,7 +139,7 @@ impl Driver {
         event: impl FnMut(Event),
     ) -> Result<usize, EnterError> {
         // Requests that found no SQE when they were made.
-        self.shared.send_pending_controls();
+        self.shared.send_pending();
         if let Some(arrivals) = &self.shared.arrivals {
             return Ok(self.shared.tell(arrivals.wait(timeout)?, woken, event));
         }
@@ -150,12 +151,14 @@ impl Driver {
             reaped.cqes > 0 || reaped.len > 0
         };
         // Not left to the wait: those who wait for SQEs are told.
-        let paid = match core.submitter.owes() {
+        // A submitter tries again by itself.
+        let pays = self.shared.submission == Submission::Combining && self.shared.owes();
+        let paid = match pays {
             true => self.shared.try_enter(),
-            false => Ok(()),
+            false => Ok(true),
         };
         let waited = match paid {
-            Ok(()) => core.wait_owing(By::Ring, timeout, take).map(|_| ()),
+            Ok(_) => core.wait_owing(By::Ring, timeout, take).map(|_| ()),
             // What lies ready is the room that the next try may need.
             Err(_) if take() => Ok(()),
             Err(error) => Err(error),
@@ -195,11 +198,9 @@ impl Driver {
         if let Submission::Dedicated(batching) = self.shared.submission {
             let shared = &*self.shared;
             shared.requests.serve(batching, || {
-                let is_done = shared.enter();
                 // A request that finds no SQE after that waits for other threads' pushes,
                 // which may be too few to be worth an enter: it is tried again.
-                let is_done = shared.push_controls() && is_done;
-                is_done || self.is_dead()
+                shared.enter() || self.is_dead()
             });
         }
     }
@@ -268,16 +269,19 @@ impl Reaped {
 }
 
 impl Shared {
-    /// After a push.
+    /// Pushes, and has it submitted. By the driver's way to enter also what was left to this
+    /// push: those who wait for SQEs are told, and nobody enters but who is to.
     #[inline(always)]
-    pub(super) fn pushed(&self, count: u32) {
+    pub(super) fn push(&self, batch: Batch<'_>) {
+        let count = batch.len() as u32;
+        let is_awaited = batch.push_only();
         match self.submission {
-            Submission::Combining => {
-                let _ = self.enter();
-                self.send_pending_controls();
-            }
+            Submission::Combining => _ = self.enter(),
             Submission::Dedicated(_) => {
-                if self.requests.ask(count) {
+                let is_worth_it = self.requests.ask(count);
+                if is_awaited {
+                    self.hurry();
+                } else if is_worth_it {
                     self.wake_submitter();
                 }
             }
@@ -290,7 +294,7 @@ impl Shared {
     pub(super) fn make_room(&self, permits: u32) -> bool {
         let is_untold = self.ask_for_room(permits);
         if is_untold && let Err(error) = self.ring.core.wait_for_space(By::Ring) {
-            self.counters.refused(error);
+            self.left(error);
         }
         is_untold
     }
@@ -332,16 +336,27 @@ impl Shared {
         }
     }
 
-    /// Submits, and tells those who wait for SQEs. False if the kernel left something: the
-    /// next submit or wait tries again, and whoever waits now is woken for that.
+    /// Submits, and what was pending as well. False if something is left: of what the kernel
+    /// left, the next submit or wait tries again, and whoever waits now is woken for that.
     pub(super) fn enter(&self) -> bool {
-        self.try_enter()
-            .inspect_err(|error| self.left(*error))
-            .is_ok()
+        self.try_enter().unwrap_or_else(|error| {
+            self.left(error);
+            false
+        })
     }
 
-    fn try_enter(&self) -> Result<(), EnterError> {
-        self.counted(|| self.ring.submit())
+    /// As `enter`. False if something found no SQE.
+    fn try_enter(&self) -> Result<bool, EnterError> {
+        loop {
+            self.counted(|| self.ring.submit())?;
+            if !self.control.is_pending() {
+                return Ok(true);
+            }
+            let pushed = self.push_pending();
+            if pushed.count == 0 {
+                return Ok(pushed.has_room);
+            }
+        }
     }
 
     /// Enters as told, and opens the gate if the kernel took something.
@@ -364,9 +379,14 @@ impl Shared {
     pub(super) fn left(&self, error: EnterError) {
         self.counters.refused(error);
         // A leader asleep in the kernel would see neither. If there is no memory for the
-        // wake either, there is no leader, or it will not be told: tried a few times.
+        // wake either, there is no leader, or it will not be told: tried a few times. Where a
+        // wake is an SQE as well, what was left is tried itself.
         for _ in 0..8 {
-            if self.wake().is_ok() {
+            let told = match self.post_wake() {
+                Err(error) if is_no_message(error) => self.counted(|| self.ring.submit()),
+                told => told,
+            };
+            if told.is_ok() {
                 break;
             }
         }
@@ -383,10 +403,41 @@ impl Shared {
             arrivals.wake();
             return Ok(());
         }
+        match self.post_wake() {
+            Err(error) if is_no_message(error) => self.wake_by_nop(),
+            posted => posted,
+        }
+    }
+
+    /// By a message. Not for a ring whose owner hands completions on.
+    fn post_wake(&self) -> Result<(), EnterError> {
         self.control.wake_with(|id| {
             self.counters.wakes.add(1);
-            self.ring.wake(id.0)
+            self.ring.core.post(id.0)
         })
+    }
+
+    /// By a NOP, of which there is one at a time, however often it is refused.
+    #[cold]
+    fn wake_by_nop(&self) -> Result<(), EnterError> {
+        self.control.add_wake();
+        self.send_pending();
+        if self.submission != Submission::Combining {
+            // The submitter tries again by itself.
+            return Ok(());
+        }
+        if self.owes() {
+            self.try_enter()?;
+        }
+        match self.control.is_short_of_sqes() {
+            true => Err(EnterError::Busy),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether the kernel has refused something that still lies in the SQ.
+    fn owes(&self) -> bool {
+        self.ring.core.submitter.owes()
     }
 
     pub(super) fn lock_reaping(&self) -> MutexGuard<'_, Vec<Event>> {
@@ -401,18 +452,25 @@ impl Shared {
             reaped.take_untold(untold);
             return;
         }
+        // A batch can be all wakes, answers to cancel requests, and halves of operations with
+        // deadlines: it tells nothing, and more may lie behind it.
+        while reaped.len == 0 && self.take_batch(reaped) == BATCH {}
+    }
+
+    fn take_batch(&self, reaped: &mut Reaped) -> usize {
         let mut cqes = [Cqe::default(); BATCH];
         let core = &*self.ring.core;
-        reaped.cqes = match self.arrivals {
+        let count = match self.arrivals {
             // The owner has just had the kernel deliver what it held back.
             Some(_) => core.reap_ready(&mut cqes),
             None => core.reap_batch::<Ring>(&mut cqes),
         };
-        if reaped.cqes == 0 {
-            return;
+        if count == 0 {
+            return 0;
         }
+        reaped.cqes += count;
         let mut freed = Freed::default();
-        for cqe in &cqes[..reaped.cqes] {
+        for cqe in &cqes[..count] {
             let event = match Id(cqe.user_data()).kind() {
                 Some(Kind::Wake) => {
                     self.control.woken();
@@ -435,6 +493,7 @@ impl Shared {
         }
         self.counters.completed.add(freed.operations);
         self.table.put(freed.slots);
+        count
     }
 
     /// The rest of a reap, without the lock.
@@ -448,7 +507,12 @@ impl Shared {
             self.counters.cqes.add(reaped.cqes as u64);
             self.counters.batches.add(1);
         }
-        self.send_pending_controls();
+        // From here on nothing is lost by a panic: what is called may be the user's.
+        let mut telling = Telling {
+            shared: self,
+            untold: reaped.events[..reaped.len].iter(),
+        };
+        self.send_pending();
         match reaped.permits {
             // The wait may have submitted what an earlier submit left behind.
             0 => self.gate.open(),
@@ -457,15 +521,16 @@ impl Shared {
         if reaped.is_woken {
             woken(reaped.len > 0);
         }
-        let mut telling = Telling {
-            shared: self,
-            untold: reaped.events[..reaped.len].iter(),
-        };
         for told in telling.untold.by_ref() {
             event(told.0);
         }
         reaped.len
     }
+}
+
+/// Before Linux 6.13 a message needs a ring to come from.
+fn is_no_message(error: EnterError) -> bool {
+    error == EnterError::Kernel(Errno::from_raw(libc::EINVAL))
 }
 
 /// Events that are being told. Their permits are free.

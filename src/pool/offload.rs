@@ -11,7 +11,7 @@ use crate::sync::Deadline;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::syscall::Errno;
 #[cfg(not(ringway_loom))]
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -94,6 +94,10 @@ struct Jobs<J> {
     carrier: Carrier,
     /// Jobs accepted, or about to be, whose completion is not in the ring.
     owed: AtomicU32,
+    /// Those whose completion the ring would not take: it was of no use any more.
+    lost: AtomicU32,
+    /// Jobs that are in a shutdown, which waits for none of them.
+    ending: AtomicU32,
     /// Where a shutdown sleeps until nothing is owed.
     ended: Gate,
 }
@@ -109,8 +113,9 @@ struct Waiting<J> {
 pub struct OffloadEnd {
     /// Jobs that had not started, and complete as cancelled.
     pub cancelled: u32,
-    /// Jobs whose completion had not gone to the ring when the time was over: they still run,
-    /// or nobody submits any more. Their threads are left behind, and end when they are done.
+    /// Jobs that still ran when the time was over, whose threads are left behind, and end when
+    /// they are done; and all, so far, that never complete since the ring was of no use any more
+    /// when they ended.
     pub leaked: u32,
 }
 
@@ -231,6 +236,8 @@ impl OffloadBuilder {
                 queue: Queue::new(self.queue),
                 carrier: Carrier::over(driver, self.carrier),
                 owed: AtomicU32::new(0),
+                lost: AtomicU32::new(0),
+                ending: AtomicU32::new(0),
                 ended: Gate::new(),
             }),
             #[cfg(not(ringway_loom))]
@@ -357,10 +364,10 @@ impl<J: Job> Offload<J> {
     /// left alone, and an operation that is no job of this offload's; [`Driver::cancel`] knows
     /// nothing of jobs.
     ///
-    /// Looks through the queue with its lock held. May sleep until there is an SQE.
+    /// Looks through the queue with its lock held.
     pub fn cancel(&self, op: OpId) -> bool {
         let found = self.jobs.queue.remove(|waiting| waiting.id == op.0);
-        found.is_some_and(|waiting| self.jobs.cancel(waiting, None))
+        found.is_some_and(|waiting| self.jobs.cancel(waiting))
     }
 
     /// Runs jobs on this thread, asleep while there are none, until [`Offload::close`] or
@@ -392,7 +399,7 @@ impl<J: Job> Offload<J> {
     /// completes through the ring, or is counted in [`OffloadEnd::leaked`]. A leaked job still
     /// runs on its thread; when it ends, it completes if somebody still submits and reaps.
     ///
-    /// A job may call it, and is itself not waited for. The order in which to end everything:
+    /// A job may call it, and is itself not waited for, nor are others that do. The order in which to end everything:
     /// [`pool`](super#shutting-down).
     pub fn shutdown(&self, deadline: Option<Duration>) -> OffloadEnd {
         self.close();
@@ -400,17 +407,30 @@ impl<J: Job> Offload<J> {
         let deadline = Deadline::after(deadline);
         let mut cancelled = 0;
         while let Some(taken) = jobs.queue.pop() {
-            cancelled += u32::from(jobs.cancel(taken.item, deadline.left()));
+            cancelled += u32::from(jobs.cancel(taken.item));
         }
-        let own = u32::from(jobs.is_running_here());
-        let look = || (jobs.owed() <= own).then_some(());
+        // Ordering: Relaxed, here and below; the gate's fence orders it before others' looks.
+        let own = jobs.running_here();
+        if own > 0 {
+            jobs.ending.fetch_add(own, Relaxed);
+            jobs.ended.open();
+        }
+        let is_ending = || match own {
+            0 => 0,
+            _ => jobs.ending.load(Relaxed),
+        };
+        let look = || (jobs.owed() <= is_ending()).then_some(());
         let ended = jobs.ended.wait(deadline.left(), look, || false);
         self.part(ended.is_some());
-        let leaked = match ended {
+        let running = match ended {
             // What is owed now is about to be refused.
             Some(()) => 0,
-            None => jobs.owed().saturating_sub(own),
+            None => jobs.owed().saturating_sub(is_ending()),
         };
+        if own > 0 {
+            jobs.ending.fetch_sub(own, Relaxed);
+        }
+        let leaked = running + jobs.lost.load(Relaxed);
         OffloadEnd { cancelled, leaked }
     }
 
@@ -484,45 +504,49 @@ impl<J: Job> Jobs<J> {
                     (Kind::Panicked, -libc::ENOTRECOVERABLE)
                 }
             };
-            self.complete(id.with_kind(kind), res, None);
+            self.complete(id.with_kind(kind), res);
         }
     }
 
     /// The result of a job, or its panic. A job may itself serve another offload.
     fn run(&self, job: J) -> thread::Result<Result<u32, Errno>> {
         #[cfg(not(ringway_loom))]
-        let before = RUNNING.replace(std::ptr::from_ref(self).addr());
+        RUNNING.with_borrow_mut(|running| running.push(std::ptr::from_ref(self).addr()));
         let result = catch_unwind(AssertUnwindSafe(|| job.run()));
         #[cfg(not(ringway_loom))]
-        RUNNING.set(before);
+        RUNNING.with_borrow_mut(Vec::pop);
         result
     }
 
-    /// Whether the caller is one of the jobs.
-    fn is_running_here(&self) -> bool {
+    /// How many of the jobs run on the calling thread: one within another.
+    fn running_here(&self) -> u32 {
         #[cfg(not(ringway_loom))]
-        return RUNNING.get() == std::ptr::from_ref(self).addr();
+        return RUNNING.with_borrow(|running| {
+            let own = std::ptr::from_ref(self).addr();
+            running.iter().filter(|jobs| **jobs == own).count() as u32
+        });
         #[cfg(ringway_loom)]
-        false
+        0
     }
 
     /// Ends a job that has not started; as [`Jobs::complete`].
-    fn cancel(&self, waiting: Waiting<J>, patience: Option<Duration>) -> bool {
+    fn cancel(&self, waiting: Waiting<J>) -> bool {
         // There is room in the queue.
         self.driver.shared.gate.open();
         let Waiting { id, job } = waiting;
         forget_unless_it_drops(job);
         let id = id.with_kind(Kind::Job);
-        self.complete(id, -libc::ECANCELED, patience)
+        self.complete(id, -libc::ECANCELED)
     }
 
-    /// Sends a result through the ring. False, and the job stays owed, if there is no SQE in
-    /// time, or the ring is of no use any more.
-    fn complete(&self, id: Id, res: i32, patience: Option<Duration>) -> bool {
-        let is_sent = self.driver.shared.carry(self.carrier, id, res, patience);
-        if is_sent {
-            self.settle();
+    /// Sends a result through the ring. False if that is of no use any more.
+    fn complete(&self, id: Id, res: i32) -> bool {
+        let is_sent = self.driver.shared.carry(self.carrier, id, res);
+        if !is_sent {
+            // Ordering: Relaxed; what is owed is read before it.
+            self.lost.fetch_add(1, Relaxed);
         }
+        self.settle();
         is_sent
     }
 
@@ -541,8 +565,8 @@ impl<J: Job> Jobs<J> {
 
 #[cfg(not(ringway_loom))]
 thread_local! {
-    /// Where the [`Jobs`] are of which this thread runs one; 0 while it runs none.
-    static RUNNING: Cell<usize> = const { Cell::new(0) };
+    /// Where the [`Jobs`] are of which this thread runs one, and within that another.
+    static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A job's result as a CQE has it.

@@ -1,7 +1,9 @@
 //! A submitter that the ring belongs to: SINGLE_ISSUER and DEFER_TASKRUN on a ring that
 //! threads share.
 
+use super::control::WAKE;
 use super::driver::{BATCH, Driver, Event, Reaped, Shared};
+use super::op::Id;
 use crate::ring::EnterError;
 use crate::sync::{Deadline, Futex, Mutex, MutexGuard, reached};
 use crate::syscall::Errno;
@@ -212,12 +214,14 @@ impl Owner {
     fn serve_until_stopped(&self, started: impl FnOnce()) -> Result<(), OwnerError> {
         self.enable()?;
         let shared = &*self.driver.shared;
-        shared.post_wake().map_err(OwnerError::Wake)?;
+        // A message of its own: one that another thread has sent says nothing.
+        let tried = shared.ring.core.post(WAKE.0);
+        tried.map_err(OwnerError::Wake)?;
         started();
         loop {
             let asked = shared.requests.look();
             // What is submitted now makes the room that a request may want.
-            let has_sent = !shared.control.is_pending() || shared.push_controls();
+            let has_sent = !shared.control.is_pending() || shared.push_pending().has_room;
             if !has_sent {
                 // Or other threads do, who are about to push.
                 crate::sync::yield_now();
@@ -316,12 +320,9 @@ impl Shared {
     #[cold]
     pub(super) fn wake_owner(&self) {
         // There is no other way to reach it: tried until the kernel has the memory.
-        while self.post_wake() == Err(EnterError::Busy) {
+        let post = |id: Id| self.ring.core.post(id.0);
+        while self.control.wake_with(post) == Err(EnterError::Busy) {
             crate::sync::yield_now();
         }
-    }
-
-    fn post_wake(&self) -> Result<(), EnterError> {
-        self.control.wake_with(|id| self.ring.core.post(id.0))
     }
 }

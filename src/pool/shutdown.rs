@@ -115,7 +115,7 @@ impl Shared {
                 return false;
             }
             match self.control.is_pending() {
-                true => self.send_controls(),
+                true => self.send_now(),
                 false => self.cancel_everything(),
             }
             // A model has no time: it sleeps until it is woken.

@@ -47,8 +47,7 @@ impl Driver {
                 }
             }
         }
-        batch.push();
-        self.shared.pushed(count);
+        self.shared.push(batch);
         Ok(OpId(id))
     }
 
@@ -87,8 +86,7 @@ impl Driver {
             *place = sqe;
             place.user_data = id.0.0;
         }
-        batch.push();
-        shared.pushed(count);
+        shared.push(batch);
         Ok(ids)
     }
 
@@ -138,8 +136,7 @@ impl Driver {
                 place.flags |= silent;
             }
         }
-        batch.push();
-        self.shared.pushed(count);
+        self.shared.push(batch);
         Ok(OpId(id))
     }
 

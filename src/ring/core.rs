@@ -165,7 +165,7 @@ impl Core {
     /// Submits for those who found this push's slot unready (rule S6). A refusal is
     /// noted as a debt (rule E5).
     #[cold]
-    fn fill_gap(&self) {
+    pub(super) fn fill_gap(&self) {
         let _ = self.submit();
     }
 

@@ -175,12 +175,23 @@ impl<'r, R: Owner> Batch<'r, R> {
     /// [`Slot::push`].
     #[inline(always)]
     pub fn push(self) {
+        let core = self.core;
+        if self.push_only() {
+            core.fill_gap();
+        }
+    }
+
+    /// As [`Batch::push`], but enters never. True if what lies behind was left to this push: the
+    /// caller has it submitted (rule S6).
+    #[must_use]
+    #[inline(always)]
+    pub(crate) fn push_only(self) -> bool {
         let (core, claim, stale) = (self.core, self.claim, self.stale);
         std::mem::forget(self);
         if stale > 0 {
             reset_rest(core, claim, stale);
         }
-        core.push::<R>(claim);
+        core.sq.push::<R>(claim)
     }
 }
 
