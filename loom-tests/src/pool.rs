@@ -3,7 +3,7 @@
 use crate::harness::{Log, Model, driver, nop, settings, simulated, together, witness};
 use crate::roles::Flag;
 use ringway::Order::{Any, Claim};
-use ringway::pool::{Batching, Driver, Event, Refusal, Submission};
+use ringway::pool::{Batching, Driver, Event, OwnerError, Refusal, Submission};
 use ringway::{EnterError, Errno};
 
 pub const MODELS: &[Model] = &[
@@ -57,6 +57,12 @@ pub const MODELS: &[Model] = &[
     },
     Model {
         bound: Some(2),
+        witnesses: &["submitter woken"],
+        floor: 40,
+        ..Model::new("owner_without_messages", owner_without_messages)
+    },
+    Model {
+        bound: Some(2),
         witnesses: &["owner sleeps"],
         floor: 36_000,
         ..Model::new("owner_cancel", owner_cancel)
@@ -70,7 +76,7 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(1),
         witnesses: &["waits at the gate", "gap filled"],
-        floor: 100,
+        floor: 8_000,
         ..Model::new("gap_before_the_gate", gap_before_the_gate)
     },
     Model {
@@ -259,6 +265,19 @@ fn owner() {
     driver.stop_serving();
     assert_eq!(served.join().unwrap(), Ok(()));
     assert_eq!((kernel.consumed(), driver.in_flight()), (1, 0));
+}
+
+/// On a kernel that takes no messages an owner does not begin, though another thread is just
+/// sending one.
+fn owner_without_messages() {
+    let simulation = simulated(2, Claim).cq_entries(4).without_messages();
+    let (ring, _kernel) = simulation.build();
+    let (driver, owner) = settings(1).build_owned_simulated(ring).unwrap();
+    let refused = EnterError::Kernel(Errno::from_raw(libc::EINVAL));
+    together(
+        || assert_eq!(owner.serve(), Err(OwnerError::Wake(refused))),
+        [Box::new(move || _ = driver.try_submit(nop(1)))],
+    );
 }
 
 /// All who wait for an owner's completions learn that there will be none.

@@ -1,9 +1,9 @@
 //! How the end of a job comes into the ring.
 
+use super::control::nop;
 #[cfg(not(ringway_loom))]
 use super::driver::Submission;
 use super::driver::{Driver, Shared};
-use super::control::nop;
 use super::op::Id;
 use crate::prep::Nop;
 #[cfg(not(ringway_loom))]

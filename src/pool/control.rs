@@ -97,6 +97,15 @@ impl Control {
         }
     }
 
+    /// Leaves the files of requests on their way to the kernel.
+    pub(super) fn leak(&mut self) {
+        let queue = self.queue.get_mut();
+        let queue = queue.unwrap_or_else(|poisoned| poisoned.into_inner());
+        if queue.sent.iter().any(Option::is_some) {
+            Box::leak(std::mem::take(&mut queue.sent));
+        }
+    }
+
     #[inline(always)]
     pub(super) fn is_pending(&self) -> bool {
         // Ordering: Relaxed; after a submit the fences of the submitter's role order it: what is
@@ -261,7 +270,8 @@ impl Request {
 impl Driver {
     /// Asks the kernel to cancel an operation, or a chain wherever it is. It completes all the
     /// same: as cancelled, or with its result if it was faster. Nothing happens if it has
-    /// ended.
+    /// ended. A chain that is at an operation which cannot be cancelled goes on to the next:
+    /// ask again.
     ///
     /// Never refused for want of room: the request waits its turn. Operations that a device
     /// is working on, such as reads of a disk, end by themselves only.
@@ -272,7 +282,7 @@ impl Driver {
     }
 
     /// Asks the kernel to cancel all operations on this file, through whichever descriptor
-    /// they were started; see [`Driver::cancel`].
+    /// they were started; see [`Driver::cancel`]. Linux 5.19; before, nothing is cancelled.
     ///
     /// # Errors
     ///
@@ -284,7 +294,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Asks the kernel to cancel everything that is in flight; see [`Driver::cancel`].
+    /// Asks the kernel to cancel everything that is in flight; see [`Driver::cancel`]. Linux
+    /// 5.19; before, nothing is cancelled.
     pub fn cancel_all(&self) {
         self.shared.cancel_everything();
     }

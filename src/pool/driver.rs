@@ -229,6 +229,18 @@ impl Driver {
     }
 }
 
+/// The ring may outlive the driver, by a clone: what the SQEs in it point to then stays.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.ring.core) > 1 {
+            self.control.leak();
+            if self.permits.held() > 0 {
+                self.table.leak();
+            }
+        }
+    }
+}
+
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver")

@@ -437,10 +437,14 @@ impl<J: Job> Offload<J> {
     /// Waits for the threads to end, if they are about to, or lets them go.
     fn part(&self, are_done: bool) {
         #[cfg(not(ringway_loom))]
-        for thread in std::mem::take(&mut *self.threads()) {
-            if are_done && !is_this_thread(&thread) {
-                // Jobs' panics are caught; of another there is nothing to tell.
-                let _ = thread.join();
+        {
+            // Not with the lock held: one of them may want it.
+            let threads = std::mem::take(&mut *self.threads());
+            for thread in threads {
+                if are_done && !is_this_thread(&thread) {
+                    // Jobs' panics are caught; of another there is nothing to tell.
+                    let _ = thread.join();
+                }
             }
         }
         let _ = are_done;

@@ -131,7 +131,8 @@ impl Driver {
     /// Takes no more operations, asks the kernel to cancel all, and reaps until nothing is in
     /// flight: then nothing writes to anybody's buffers any more. At most this long (`None`:
     /// no limit). Other threads may reap and serve meanwhile; a dedicated submitter has to
-    /// ([`Driver::serve`]).
+    /// ([`Driver::serve`]). Before Linux 5.19 nothing is cancelled: it waits for as long as the
+    /// operations last.
     ///
     /// # Errors
     ///

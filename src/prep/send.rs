@@ -225,8 +225,10 @@ impl Sqe {
     /// Two CQEs: the result, as for [`prep_send`](Sqe::prep_send), with the `MORE` flag,
     /// and then the notification ([`Cqe::is_notif`]) that the memory is free again, which
     /// with TCP is when the peer has acknowledged it. `MORE` decides, also in a result
-    /// that is an error: without it there is no notification. `res` of the notification
-    /// is 0, or read by [`ZcUsage`].
+    /// that is an error: without it there is no notification, but for one case: a send that
+    /// has not begun when its chain of links fails says ECANCELED without `MORE`, and its
+    /// notification comes all the same. `res` of the notification is 0, or read by
+    /// [`ZcUsage`].
     ///
     /// For TCP, UDP and what else supports `MSG_ZEROCOPY`, else `EOPNOTSUPP`. `ENOMEM`
     /// above the `RLIMIT_MEMLOCK` of a user without privileges. Not with

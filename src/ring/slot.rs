@@ -105,7 +105,9 @@ impl<R: Owner> fmt::Debug for Slot<'_, R> {
 }
 
 /// Several free SQEs, owned together: the kernel sees all of them or none, in this
-/// order, with no other SQE in between. A chain of links needs that.
+/// order, with no other SQE in between. A chain of links needs that. (A kernel that runs out of
+/// memory stops where it is, also in the middle: a chain is cut there, and its rest is submitted
+/// later, as a chain of its own.)
 ///
 /// SQEs that are not prepared are NOPs with `user_data` 0. Dropped unpushed, all of them
 /// become NOPs that post no CQE; forgotten, all are lost; see [`Slot`].

@@ -194,3 +194,53 @@ pub fn panics_at(driver: &Driver, last: u64) {
     }));
     assert!(caught.is_err());
 }
+
+/// Operations with deadlines that end at once: first come all their CQEs, then all those of
+/// their timers.
+#[test]
+fn a_reap_that_comes_on_halves_goes_on() {
+    const OPS: usize = 64;
+    let dedicated = Submission::Dedicated(Batching::default());
+    let driver = driver(256, 512, Driver::builder().submission(dedicated));
+    for i in 0..OPS as u64 {
+        let timed = nop(i).deadline(LOST);
+        driver.try_submit(timed).unwrap();
+    }
+    // All in one enter.
+    driver.stop_serving();
+    driver.serve();
+    let mut told = Vec::new();
+    while driver.reap(|event| told.extend(completion(event))) > 0 {}
+    assert_eq!((told.len(), driver.in_flight()), (OPS, 0));
+}
+
+fn completion(event: Event) -> Option<u64> {
+    match event {
+        Event::Completed(completion) => Some(completion.user_data()),
+        Event::Stale(cqe) => panic!("{cqe:?}"),
+    }
+}
+
+/// What is still in the ring when the driver goes has its deadline where it was.
+#[test]
+fn a_deadline_outlives_the_driver() {
+    let dedicated = Submission::Dedicated(Batching::default());
+    let driver = driver(8, 16, Driver::builder().submission(dedicated));
+    let ring = driver.ring().clone();
+    let (pipe, _writer) = std::io::pipe().unwrap();
+    let timed = pending(&pipe, 1).deadline(Duration::from_millis(1));
+    driver.try_submit(timed).unwrap();
+    drop(driver);
+    // Memory of any size that was freed is written over.
+    let written: Vec<_> = (0..12)
+        .flat_map(|size| (0..64).map(move |_| vec![u64::MAX; 1 << size]))
+        .collect();
+    ring.submit().unwrap();
+    let cq = ring.cq();
+    let mut results: Vec<_> = (0..2)
+        .map(|_| cq.wait_one(Some(LOST)).unwrap().unwrap().res())
+        .collect();
+    results.sort_unstable();
+    assert_eq!(results, [-libc::ECANCELED, -libc::ETIME]);
+    drop(written);
+}

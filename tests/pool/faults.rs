@@ -456,3 +456,25 @@ fn the_file_of_an_answered_cancel_is_closed() {
     assert_eq!(flags, 0);
     assert_eq!(read.read(&mut [0]).unwrap(), 0, "nobody has the other end");
 }
+
+/// However often a wake is refused, it is one NOP; and a driver with a submitter leaves the
+/// entering to it.
+#[test]
+fn a_wake_is_one_nop() {
+    let script = Script::default();
+    let faults = |call| (call < 20).then_some(errno(libc::EAGAIN));
+    let simulation = script.simulation(4, 8).without_messages();
+    let (ring, kernel) = simulation.faults(faults).build();
+    let driver = Driver::builder().build(ring).unwrap();
+    while driver.wake() == Err(EnterError::Busy) {}
+    assert_eq!((driver.wake(), kernel.consumed()), (Ok(()), 1));
+
+    let (ring, kernel) = script.simulation(4, 8).without_messages().build();
+    let driver = Driver::builder().submission(POLICIES[1]).build(ring);
+    let driver = driver.unwrap();
+    driver.wake().unwrap();
+    assert_eq!(kernel.enters(), 0);
+    driver.stop_serving();
+    driver.serve();
+    assert_eq!(kernel.consumed(), 1);
+}

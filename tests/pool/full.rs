@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::faults::{HELD, Said, Script, Stop, errno, operation};
-use ringway::pool::{Batching, Offload, Pool, Submission};
+use ringway::pool::{Batching, Offload, Pool, Refusal, Submission};
 use ringway::sim::{Kernel, Simulation};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -171,6 +171,55 @@ fn a_submitter_does_not_sleep_over_a_cancel() {
         scope.spawn(|| driver.serve());
         scope.spawn(|| script.cancel(&kernel));
         cancel_behind_others(&driver, &kernel, || kernel.enters() == 1);
+    });
+}
+
+/// The request finds the SQ full while a thread that waits for a permit has it submitted, and
+/// then sleeps.
+#[test]
+fn who_waits_for_a_permit_does_not_sleep_over_a_cancel() {
+    const STALLS: u64 = 1 << 42;
+    let script = Script::default();
+    let (entered, has_entered) = channel();
+    let (let_go, is_let_go) = channel::<()>();
+    let (says, heard) = channel();
+    let simulation = Ring::simulated(2).cq_entries(16).script(move |sqe, fate| {
+        let user_data = sqe.get_user_data();
+        if user_data == STALLS {
+            entered.send(()).unwrap();
+            let _ = is_let_go.recv();
+        }
+        match user_data & 0xf {
+            // The driver's operation, which is held, and the request to cancel it.
+            1 => {}
+            5 => says.send(()).unwrap(),
+            _ => fate.complete(0),
+        }
+    });
+    let (ring, kernel) = simulation.build();
+    let _over = Over(&kernel, &script);
+    let driver = Driver::builder().permits(1).build(ring.clone()).unwrap();
+    let id = driver.try_submit(operation(0)).unwrap();
+    let push = |user_data| {
+        let sq = ring.sq();
+        let slot = sq.pop();
+        let is_room = slot.is_some();
+        if let Some(mut slot) = slot {
+            slot.user_data(user_data);
+            slot.push();
+        }
+        is_room
+    };
+    push(STALLS);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| driver.submit(operation(0), Some(LOST)).map(drop));
+        has_entered.recv_timeout(LOST).unwrap();
+        while push(0) {}
+        driver.cancel(id);
+        drop(let_go);
+        heard.recv_timeout(LOST / 2).expect("it was never asked");
+        driver.close();
+        assert_eq!(waits.join().unwrap().unwrap_err().why, Refusal::Closed);
     });
 }
 

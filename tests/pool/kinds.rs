@@ -408,3 +408,27 @@ fn what_is_forged_is_told_and_not_believed() {
     driver.cancel(id);
     assert_eq!(next(&driver).outcome(), Outcome::Cancelled);
 }
+
+/// One that has not begun is cancelled with its batch, or chain, and its notification comes
+/// after it has said that nothing does.
+#[test]
+fn a_zero_copy_send_is_cancelled_with_what_it_is_linked_to() {
+    let driver = driver(8, 16, Driver::builder());
+    let (stream, _peer) = tcp();
+    let (_reader, writer) = pipe().unwrap();
+    let send = || send_zc(&stream, b"never", SendFlags::NONE);
+    let bad = || read(&writer, 1, 5);
+    let mut first = bad();
+    first.link();
+    driver.try_submit_batch([first, send()]).unwrap();
+    let mut told = next_of::<2>(&driver).map(|told| (told.user_data(), told.outcome()));
+    told.sort_unstable_by_key(|told| told.0);
+    assert_eq!(told[0], (3, Outcome::Cancelled));
+    driver.try_submit_chain([bad(), send()]).unwrap();
+    let told = next(&driver);
+    assert_eq!((told.member(), told.is_last()), (0, true));
+    // Whatever is still to come comes before this.
+    driver.try_submit(nop(6)).unwrap();
+    assert_eq!(next(&driver).user_data(), 6);
+    assert_eq!((driver.in_flight(), driver.stats().stale), (0, 0));
+}

@@ -523,9 +523,82 @@ fn many_jobs() {
     }
 }
 
+/// Jobs that both shut their offload down, and so do not wait for each other.
+#[test]
+fn two_jobs_shut_their_offload_down() {
+    let driver = driver(8, 16, Driver::builder());
+    let offload: Arc<Offload<Boxed>> = Arc::new(offload(&driver, Offload::builder().threads(2)));
+    let both = Arc::new(std::sync::Barrier::new(2));
+    let [one, two] = [1, 2].map(|_| {
+        let (offload, both) = (Arc::downgrade(&offload), both.clone());
+        let job: Boxed = Box::new(move || {
+            let offload = offload.upgrade().unwrap();
+            both.wait();
+            Ok(offload.shutdown(Some(LOST)).leaked)
+        });
+        job
+    });
+    offload.try_offload(one, 1).unwrap();
+    offload.try_offload(two, 2).unwrap();
+    let mut found = all(&driver);
+    found.sort_unstable_by_key(|found| found.0);
+    assert_eq!(found, [(1, Outcome::Done(0)), (2, Outcome::Done(0))]);
+    let end = offload.shutdown(None);
+    assert_eq!((end.cancelled, end.leaked), (0, 0));
+}
+
+/// Jobs that have not started complete as cancelled, however short the time and full the SQ.
+#[test]
+fn a_shutdown_in_no_time_loses_no_job() {
+    const JOBS: u64 = 60;
+    let dedicated = Submission::Dedicated(Batching::default());
+    let driver = driver(8, 128, Driver::builder().submission(dedicated));
+    let settings = Offload::builder().queue(64).carrier(Carrier::Nop);
+    let offload = settings.build_without_threads::<Boxed>(&driver).unwrap();
+    for i in 0..JOBS {
+        offload.try_offload(Box::new(|| Ok(0)), i).unwrap();
+    }
+    let end = offload.shutdown(Some(Duration::ZERO));
+    assert_eq!((end.cancelled, end.leaked), (JOBS as u32, 0));
+    thread::scope(|threads| {
+        threads.spawn(|| driver.serve());
+        let found = all(&driver);
+        driver.stop_serving();
+        let expected = (0..JOBS).map(|i| (i, Outcome::Cancelled));
+        assert!(found.into_iter().eq(expected));
+    });
+}
+
 #[cfg(feature = "sim")]
 mod simulated {
     use super::*;
+
+    /// A ring that dies takes no completion any more, and keeps nobody.
+    #[test]
+    fn a_shutdown_does_not_wait_for_a_dead_ring() {
+        let is_dead = Arc::new(AtomicBool::new(false));
+        let dies = is_dead.clone();
+        let lost = Errno::from_raw(libc::EBADR);
+        let simulation = Ring::simulated(4).cq_entries(16);
+        let (ring, _) = simulation
+            .faults(move |_| dies.load(Relaxed).then_some(lost))
+            .build();
+        let driver = Driver::builder().build(ring).unwrap();
+        let offload: Offload<Boxed> = offload(&driver, Offload::builder().threads(1));
+        let (_, let_go) = hold(&offload, 1);
+        offload.try_offload(Box::new(|| Ok(0)), 2).unwrap();
+        is_dead.store(true, Relaxed);
+        driver.try_submit(nop(3)).unwrap();
+        let (done, is_done) = channel();
+        thread::scope(|threads| {
+            threads.spawn(|| done.send(offload.shutdown(None)).unwrap());
+            until(|| offload.queued() == 0);
+            drop(let_go);
+            let end = is_done.recv_timeout(LOST).expect("it never ended");
+            assert_eq!((end.cancelled, end.leaked), (0, 2));
+        });
+        assert_eq!(driver.quiesce(None, |_| ()).unwrap_err().n, 3);
+    }
 
     #[test]
     fn results_come_without_the_kernel() {
