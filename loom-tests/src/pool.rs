@@ -52,7 +52,7 @@ pub const MODELS: &[Model] = &[
         bound: Some(2),
         aims: &["WAKE_TAKEN"],
         witnesses: &["owner sleeps", "submitter woken"],
-        floor: 2_400,
+        floor: 5_000,
         ..Model::new("owner", owner)
     },
     Model {
@@ -64,7 +64,7 @@ pub const MODELS: &[Model] = &[
     Model {
         bound: Some(2),
         witnesses: &["owner sleeps"],
-        floor: 36_000,
+        floor: 13_000,
         ..Model::new("owner_cancel", owner_cancel)
     },
     Model {

@@ -65,7 +65,7 @@ pub const MODELS: &[Model] = &[
         aims: &["END_TOLD", "END_SEEN"],
         bound: Some(1),
         witnesses: &["leaked", "quiet"],
-        floor: 10_000,
+        floor: 5_000,
         ..Model::new("shutdown_without_its_owner", shutdown_without_its_owner)
     },
 ];

@@ -473,7 +473,8 @@ impl<J: Send + 'static> Pool<J> {
     /// that wait come back. When the time is over (`None`: no limit; and a fifth of a second
     /// for the threads) what is still in flight is leaked: the ring is not closed, and the
     /// buffers stay the kernel's. A ring that is of no use any more leaks at once. A thread
-    /// that has not come back from a job or a handler is left to itself.
+    /// that has not come back from a job or a handler is left to itself. Before Linux 5.19
+    /// nothing is cancelled: operations are waited for.
     ///
     /// Operations that were pushed to the ring beside the driver are not waited for.
     ///
