@@ -20,12 +20,11 @@
 //!             // SAFETY: a NOP names no memory and no file.
 //!             unsafe { slot.prep_nop() }.user_data(worker);
 //!             slot.push();
-//!             // What the kernel refuses stays in the ring: the waits below submit it, or
-//!             // say why not.
-//!             let _ = sq.submit();
 //!         });
 //!     }
 //! });
+//! // Any thread may, once for all that was pushed.
+//! ring.submit()?;
 //! let cq = ring.cq();
 //! let mut seen = Vec::new();
 //! for _ in 0..4 {
@@ -48,8 +47,8 @@
 //!   caller's to keep alive.
 //! - **Not for** threads that each wait for their own I/O: give each a `Local` ring, by itself or
 //!   in a [`set`]; nor for threads that submit and then exit, see [`Sq::submit`].
-//! - **Cargo.toml**: `ringway = "0.1"`. One feature, off by default: `sim`, a simulated kernel
-//!   for tests, in the module of that name.
+//! - **Cargo.toml**: one feature, off by default: `sim`, a simulated kernel for tests, in the
+//!   module of that name.
 //! - **Errors**: why there is no ring, `SetupError`; why the kernel was not entered,
 //!   [`EnterError`], with what to do about it; what came of an operation, [`Cqe::result`] and
 //!   the [prep](prep#results); why a driver takes no operation, [`Refusal`](pool::Refusal).
@@ -65,16 +64,34 @@
 //! | [`Sq::pop`], [`Sq::pop_batch`] | any | lock-free |
 //! | [`Sq::submit`], [`Ring::submit_and_reap`] | any; one thread enters for all | at most 8 enters to submit, unless `Builder::max_passes` says otherwise; `submit_and_reap` more, to fetch completions that the kernel holds back |
 //! | [`Cq::reap`], [`Cq::reap_batch`] | any | lock-free, while the kernel holds nothing back |
-//! | [`Cq::wait`], [`Cq::wait_reap`] | any | blocks |
+//! | [`Cq::wait`], [`Cq::wait_reap`], [`Cq::wait_one`], `Cq::wait_until`, [`Sq::wait_for_space`] | any | blocks |
+//! | [`Ring::wake`] | any | a system call; before Linux 6.13 as a push and a submit |
 //! | [`Waiter`] | one at a time; may be sent to another | blocks; between its waits it may keep the lead, and the other waiting threads asleep |
 //! | `Registrar` | the thread that asked the ring for it | blocks while a thread submits |
 //! | `BufRing` | one owner; may be sent to another thread, that of a `Local` not | add, advance: wait-free |
 //! | `RegisteredRing` | the thread that registered the ring | as the ring's |
 //! | [`pool::Driver`], `pool::Pool` | any | per method; reaping: one thread at a time |
-//! | `Local` | the thread that made or enabled it | |
+//! | `Local` | the thread that made or enabled it | pop, push, reap: wait-free, but where a reap enters (`Local::reap`) |
 //! | [`Set`](set::Set), [`Peer`](set::Peer) | any thread, any method, any time; clones share the set, the address | per method |
 //! | [`Member`](set::Member) | the thread that made it | as `Local` |
-//! | `Disabled` | one owner; may be sent to the thread that will enable it | |
+//! | `Waker` | any thread | a system call |
+//! | `Disabled` | one owner; may be sent to the thread that will enable it | enable: a system call |
+//!
+//! # Coming from liburing
+//!
+//! | liburing | here |
+//! |---|---|
+//! | `io_uring_queue_init_params` | [`Ring::builder`], `build` or `build_local` |
+//! | `io_uring_get_sqe` | [`Sq::pop`]; several that stay together: [`Sq::pop_batch`] |
+//! | `io_uring_prep_*` | the methods `prep_*` of [`Sqe`], on a [`Slot`] |
+//! | `io_uring_sqe_set_data64` | [`Sqe::user_data`] |
+//! | (the slot is the kernel's at the next submit) | [`Slot::push`]: it is now |
+//! | `io_uring_submit` | [`Sq::submit`] |
+//! | `io_uring_peek_cqe`, `io_uring_cqe_seen` | [`Cq::reap`] |
+//! | `io_uring_peek_batch_cqe`, `io_uring_cq_advance` | [`Cq::reap_batch`]; `Local::reap_iter` |
+//! | `io_uring_wait_cqe`, `io_uring_wait_cqe_timeout` | [`Cq::wait_one`] |
+//! | `io_uring_submit_and_wait` | `Local::submit_and_wait`. On a shared ring the thread that enters is not the one that waits: [`Sq::submit`], [`Cq::wait_reap`] |
+//! | `io_uring_register_*` | `Ring::registrar`, `Local::registrar` |
 //!
 //! # The modules
 //!

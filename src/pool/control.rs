@@ -273,7 +273,8 @@ impl Driver {
     /// ended. A chain that is at an operation which cannot be cancelled goes on to the next:
     /// ask again.
     ///
-    /// Never refused for want of room: the request waits its turn. Operations that a device
+    /// Never refused for want of room: the request waits its turn. Takes a lock, which is held
+    /// while requests are pushed; may enter the kernel as a submit does. Operations that a device
     /// is working on, such as reads of a disk, end by themselves only.
     pub fn cancel(&self, op: OpId) {
         for member in 0..=self.shared.table.last_member(op.0) {

@@ -72,6 +72,16 @@ pub enum Event {
     Stale(Cqe),
 }
 
+impl Event {
+    /// The completion, if it is one of the driver's operations.
+    pub fn completed(self) -> Option<Completion> {
+        match self {
+            Self::Completed(completion) => Some(completion),
+            Self::Stale(_) => None,
+        }
+    }
+}
+
 impl Driver {
     /// Settings of a driver.
     pub fn builder() -> DriverBuilder {
@@ -218,12 +228,17 @@ impl Driver {
         self.shared.permits.close(&self.shared.gate);
     }
 
-    /// Operations that hold permits: submitted, or being submitted, and not reaped.
+    /// Permits that operations hold, of those submitted, or being submitted, and not reaped. 0 if
+    /// none is in flight; more than there are operations if some take several ([`Op`]). How many
+    /// there are is in [`Driver::stats`].
+    ///
+    /// [`Op`]: super::Op
     pub fn in_flight(&self) -> u32 {
         self.shared.permits.held()
     }
 
-    /// The numbers, as they are now.
+    /// The numbers, as they are now. Looks at every slot of the driver's table: as many as there
+    /// are permits.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }

@@ -270,8 +270,8 @@ pub struct Refused<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// As many operations as there are permits are in flight, or all SQEs are taken: reap,
-    /// then try again.
+    /// There are not as many permits left as it takes, or all SQEs are taken: reap, then try
+    /// again.
     Full,
     /// The driver is shutting down.
     Closed,

@@ -37,6 +37,12 @@ pub enum EnterError {
 }
 
 impl EnterError {
+    /// Whether the same call may succeed a moment later, with nothing lost meanwhile: `Busy` and
+    /// `Interrupted`.
+    pub fn is_transient(self) -> bool {
+        matches!(self, Self::Busy | Self::Interrupted)
+    }
+
     pub(crate) fn of(errno: Errno) -> Self {
         match errno.raw() {
             libc::EAGAIN | libc::EBUSY | libc::ENOMEM | libc::EOVERFLOW => Self::Busy,

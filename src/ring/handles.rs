@@ -39,6 +39,10 @@ impl Ring {
     }
 
     /// See [`Sq::submit`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
     #[inline]
     pub fn submit(&self) -> Result<(), EnterError> {
         self.core.submit()

@@ -63,7 +63,8 @@ impl Local {
         &self.core
     }
 
-    /// A free SQE, or `None` when all are in use: submit, and pop again.
+    /// A free SQE, or `None` when all are in use: submit, and pop again. Wait-free; never enters
+    /// the kernel.
     #[inline(always)]
     pub fn pop(&self) -> Option<Slot<'_, Local>> {
         let claim = self.core.sq.pop::<Local>()?;
@@ -78,7 +79,7 @@ impl Local {
         Some(Batch::new(&self.core, claim))
     }
 
-    /// Gives everything pushed to the kernel, in one enter.
+    /// Gives everything pushed to the kernel, in one enter; in none if there is nothing.
     ///
     /// # Errors
     ///
@@ -294,13 +295,19 @@ impl Local {
     }
 
     /// The oldest completion, or `None` when there is none. Never blocks.
+    ///
+    /// Wait-free where one lies ready. Where none does, it enters the kernel for what that holds
+    /// back, as do [`reap_batch`](Self::reap_batch) and [`reap_iter`](Self::reap_iter): if the
+    /// ring says that there is something; with IOPOLL, and with COOP_TASKRUN or DEFER_TASKRUN
+    /// where [`taskrun_flag`](crate::Builder::taskrun_flag) is left out, each time, since it does
+    /// not say.
     #[inline(always)]
     pub fn reap(&self) -> Option<Cqe> {
         self.core.reap::<Local>()
     }
 
     /// The completions that lie ready now, oldest first, each read where it lies: the fastest
-    /// way to take many. Never blocks. Those that are not taken stay. The kernel gets the room
+    /// way to take many. Never blocks; may enter as [`reap`](Self::reap) does. Those that are not taken stay. The kernel gets the room
     /// of what was taken when the iterator goes, or with the next call that reaps or waits.
     ///
     /// ```
@@ -343,7 +350,8 @@ impl Local {
         }
     }
 
-    /// Up to `out.len()` completions, oldest first, and their number. Never blocks.
+    /// Up to `out.len()` completions, oldest first, and their number. Never blocks; may enter as
+    /// [`reap`](Self::reap) does.
     #[inline]
     pub fn reap_batch(&self, out: &mut [Cqe]) -> usize {
         self.core.reap_batch::<Local>(out)

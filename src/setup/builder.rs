@@ -48,7 +48,7 @@ pub struct Builder<'fd> {
 
 impl<'fd> Builder<'fd> {
     /// A ring with an SQ of `entries` slots: a power of two, 1 to 32768. Besides the kernel's
-    /// memory, a ring that threads share takes about 64 bytes a slot, a local one 8.
+    /// memory, a ring takes 16 bytes a slot, 20 in [`Order::Any`].
     pub fn new(entries: u32) -> Self {
         Self {
             entries,
@@ -124,8 +124,8 @@ impl<'fd> Builder<'fd> {
         self.set(setup::COOP_TASKRUN)
     }
 
-    /// `TASKRUN_FLAG` (Linux 5.19): the ring shows when completions wait to be run.
-    /// Needs `COOP_TASKRUN` or `DEFER_TASKRUN`. Local rings only.
+    /// `TASKRUN_FLAG` (Linux 5.19): the ring shows when completions wait to be run. Without it
+    /// every reap that finds nothing enters the kernel to see. Needs `COOP_TASKRUN` or `DEFER_TASKRUN`. Local rings only.
     pub fn taskrun_flag(self) -> Self {
         self.set(setup::TASKRUN_FLAG)
     }
@@ -138,7 +138,8 @@ impl<'fd> Builder<'fd> {
     }
 
     /// `DEFER_TASKRUN` (Linux 6.1): completions run only while the thread waits for
-    /// them. Needs [`single_issuer`](Self::single_issuer). Local rings only.
+    /// them. Needs [`single_issuer`](Self::single_issuer); best with
+    /// [`taskrun_flag`](Self::taskrun_flag). Local rings only.
     pub fn defer_taskrun(self) -> Self {
         self.set(setup::DEFER_TASKRUN)
     }
