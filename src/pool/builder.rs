@@ -77,8 +77,8 @@ impl Default for DriverBuilder {
 }
 
 impl DriverBuilder {
-    /// How many completions may be on their way at most. Unless said otherwise, as many as
-    /// the CQ has entries, less the control reserve.
+    /// How many completions may be on their way at most: 1 to the CQ's entries, less the control
+    /// reserve. That many, unless said otherwise.
     pub fn permits(mut self, permits: u32) -> Self {
         self.permits = Some(permits);
         self

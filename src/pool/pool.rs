@@ -425,7 +425,10 @@ impl<J: Send + 'static> Pool<J> {
         &self.common.driver
     }
 
-    /// Gives a job to the workers, or back.
+    /// Gives a job to the workers, or back. Takes the queue's lock, which is held for the move of a
+    /// job. With threads that are both ([`PoolBuilder::both`]) it wakes one that waits for
+    /// completions: a system call, which it repeats, 100 µs apart, while the kernel has no memory
+    /// for it.
     ///
     /// # Errors
     ///

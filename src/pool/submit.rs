@@ -11,8 +11,10 @@ use std::time::Duration;
 impl Driver {
     /// Submits an operation, or gives it back.
     ///
-    /// Takes no lock. Enters the kernel if the driver combines; wakes the submitter if it
-    /// sleeps and this is what it waits for.
+    /// Takes no lock, but one for cancel requests that wait. Enters the kernel if the driver
+    /// combines; wakes the submitter if it sleeps and this is what it waits for. An
+    /// [`Owner`](super::Owner) is woken by a message, which is repeated while the kernel has no
+    /// memory for it.
     ///
     /// # Errors
     ///

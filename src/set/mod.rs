@@ -2,7 +2,8 @@
 //!
 //! A [`Set`] goes to any thread. A thread that uses it becomes a [`Member`], with a
 //! [`Local`] ring of its own: same calls, no atomic instruction shared with
-//! others, completions where they were asked for. Code that has only the handle finds the
+//! others, completions where they were asked for. Linux 5.18; messages and
+//! the flags that a set adds where the kernel has them. Code that has only the handle finds the
 //! thread's ring with [`Set::with`]. Members are known to others as [`Peer`]s, to which
 //! any thread sends messages, and other members descriptors.
 //!
@@ -156,7 +157,8 @@ pub struct SetBuilder {
 }
 
 impl SetBuilder {
-    /// How many threads may be members at a time; as many as like unless told.
+    /// How many threads may be members at a time, 1 or more (of 0 nobody can be); as many as like
+    /// unless told.
     pub fn max_members(mut self, max: u32) -> Self {
         self.max_members = max;
         self
