@@ -37,8 +37,8 @@ pub enum DriverError {
         room: u32,
     },
     /// The ring is to be entered by an index of its thread's, or waited for by a table of
-    /// waits, or is a legacy one: those are for rings that one thread uses alone.
-    ByIndex,
+    /// waits, is a legacy one, or has an SQ thread: an owner does without.
+    NotOwnable,
     /// A control reserve below 2: one CQE for wakes, one for cancel requests.
     Reserve {
         /// The reserve asked for.
@@ -54,9 +54,9 @@ impl fmt::Display for DriverError {
                 "{asked} permits, and the CQ has room for 1 to {room} beside the control reserve: \
                  ask for fewer, or for more cq_entries"
             ),
-            Self::ByIndex => {
-                f.write_str("a ring with an index, a table of waits, or legacy: leave them out")
-            }
+            Self::NotOwnable => f.write_str(
+                "a ring with an index, a table of waits, an SQ thread, or legacy: leave them out",
+            ),
             Self::Reserve { asked } => {
                 write!(f, "a control reserve of {asked}: at least 2")
             }
@@ -147,7 +147,7 @@ impl DriverBuilder {
     /// [`DriverError`]
     #[cfg(not(ringway_loom))]
     pub fn build_owned(self, ring: Disabled) -> Result<(Driver, Owner), DriverError> {
-        let ring = ring.unstarted().ok_or(DriverError::ByIndex)?;
+        let ring = ring.unstarted().ok_or(DriverError::NotOwnable)?;
         let driver = self.assemble(ring, true)?;
         Ok((driver.clone(), Owner::new(driver)))
     }

@@ -60,8 +60,8 @@ impl Ring {
     /// makes all of them pull at the same cache line. A thread that has nothing to submit
     /// still reaps, or waits.
     ///
-    /// While `handle` runs, nobody else submits. It may push, and submit: that is then done
-    /// by the call that it runs in. It must not wait for a completion or for a free slot,
+    /// While `handle` runs, others may have to leave their submits to this call. It may push, and
+    /// submit: that is done by the call that it runs in, or at once. It must not wait for a completion or for a free slot,
     /// which only another submit would bring. If it panics, the CQEs that it was given are
     /// gone; the ring goes on, and the next submit or wait sees to what was pushed.
     ///
@@ -89,8 +89,9 @@ impl Ring {
 
     /// Posts a completion with this `user_data`, so that a waiting thread returns, or the next
     /// to wait does not block. Whoever reaps it knows it by the `user_data`, which must not be
-    /// that of an operation in flight; its result is 0. To stop `n` waiting threads, wake `n` times; a thread that reaps several
-    /// of these completions at once wakes again for each that it had no use for.
+    /// that of an operation in flight; its result is 0. To stop `n` waiting threads, wake `n`
+    /// times; a thread that reaps several of these completions at once wakes again for each that
+    /// it had no use for.
     ///
     /// Any thread. On Linux 6.13 and later it is a message to the ring, and needs no slot
     /// (`io_uring_register_sync_msg(3)`). Before, it is a NOP that takes a slot and is
@@ -98,9 +99,10 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`EnterError::Busy`] when the kernel has no memory, or, before 6.13, when all
-    /// slots are taken by threads that have not pushed them: submit, then try again. A
-    /// NOP that could not be submitted stays in the ring, and wakes with the next submit.
+    /// [`EnterError::Busy`] when the kernel has no memory; with IOPOLL also while another thread
+    /// is at the ring: try again. Before 6.13, when all slots are taken by threads that have not
+    /// pushed them: submit, then try again. A NOP that could not be submitted stays in the ring,
+    /// and wakes with the next submit.
     pub fn wake(&self, user_data: u64) -> Result<(), EnterError> {
         self.core.wake(user_data)
     }

@@ -306,7 +306,8 @@ impl Local {
         self.core.reap::<Local>()
     }
 
-    /// The completions that lie ready now, oldest first, each read where it lies: the fastest
+    /// The completions that lie ready now (on rings whose CQEs are not all small, also what comes
+    /// meanwhile), oldest first, each read where it lies: the fastest
     /// way to take many. Never blocks; may enter as [`reap`](Self::reap) does. Those that are not taken stay. The kernel gets the room
     /// of what was taken when the iterator goes, or with the next call that reaps or waits.
     ///
@@ -501,7 +502,7 @@ impl Waker {
     /// # Errors
     ///
     /// [`EnterError::Kernel`] with EINVAL before Linux 6.13; [`EnterError::Busy`] when the
-    /// kernel has no memory.
+    /// kernel has no memory, and with IOPOLL also while another thread is at the ring.
     pub fn wake(&self, user_data: u64) -> Result<(), EnterError> {
         kernel::post(self.fd.as_fd(), user_data).map_err(EnterError::of)
     }
@@ -557,10 +558,12 @@ impl Disabled {
 impl Disabled {
     /// The ring as it is, for handles of a ring that one thread is yet to enable, and to
     /// enter alone. `None` if that thread is to enter it by an index, or to wait by a table,
-    /// or if it is a legacy one.
+    /// if it is a legacy one, or if an SQ thread submits.
     pub(crate) fn unstarted(self) -> Option<Ring> {
         let is_legacy = self.opened.params.flags & setup::SUBMIT_ALL == 0;
-        let is_plain = !self.opened.registers_fd && self.waits.is_none() && !is_legacy;
+        let is_sqpoll = self.opened.params.flags & setup::SQPOLL != 0;
+        let by_index = self.opened.registers_fd || self.waits.is_some();
+        let is_plain = !(by_index || is_legacy || is_sqpoll);
         is_plain.then(|| Ring::new(Core::open(self.opened)))
     }
 }

@@ -108,7 +108,7 @@
 //! - **W4** A wait says "maybe". A leader that is told that a completion is lost tells the
 //!   next: the kernel says it once.
 //! - **W5** A [`Waiter`] may keep the seat between its waits. It frees it, as W2 says, when it
-//!   has reaped more than its number, fails, or goes.
+//!   has reaped more than its number, after each wait if that is 0, fails, or goes.
 //!
 //! ## Local rings: L
 //!

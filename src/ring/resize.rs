@@ -29,7 +29,7 @@ pub enum ResizeError {
     /// SQEs of mixed sizes lie in the ring, which could be cut by its new end: submit first.
     MixedSqes,
     /// This many slots were popped and neither pushed nor dropped, but forgotten
-    /// (`std::mem::forget`): the kernel has no place for them in another ring.
+    /// (`std::mem::forget`), or in claim order lie behind one that was: the kernel has no place for them in another ring.
     SlotsForgotten(u32),
     /// The ring has an index array ([`Order::Any`]), and it does not lie where it is known to
     /// lie. The kernel does not say where it will lie in the new rings. Build with

@@ -2,7 +2,7 @@
 
 use super::sq::Claim;
 use super::{Batch, Core, Owner, Ring, Sq};
-use crate::abi::{Sqe, op};
+use crate::abi::{Sqe, op, sqe_flags};
 use crate::mapping::EntrySize;
 use crate::sync::UnsafeCell;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::ops::{Deref, DerefMut};
 /// [`prep_nop128`](Slot128::prep_nop128). Otherwise as [`Slot`](super::Slot).
 ///
 /// An operation of 64 bytes may be prepared in it as well; on a ring of mixed sizes the
-/// other half is then a NOP that posts no CQE.
+/// other half is then a NOP that posts no CQE, and the operation is linked to nothing.
 #[must_use = "a dropped slot becomes a NOP"]
 pub struct Slot128<'r, R: Owner = Ring> {
     batch: Batch<'r, R>,
@@ -39,8 +39,10 @@ impl<'r, R: Owner> Slot128<'r, R> {
     }
 
     /// Makes the operation ready for the next submit; see [`Slot::push`](super::Slot::push).
-    pub fn push(self) {
+    pub fn push(mut self) {
         if self.batch.len() == 2 && self.opcode < op::NOP128 {
+            // A link would be one to the other half, which then tells when the chain breaks.
+            self.flags &= !(sqe_flags::IO_LINK | sqe_flags::IO_HARDLINK);
             // SAFETY: both slots are ours, and `self.sqe` is not in use.
             self.halves[1].with_mut(|half| unsafe {
                 // SAFETY: a NOP holds no pointer.

@@ -1,6 +1,7 @@
 //! Entering the kernel to submit, once for everybody. Rules E1 to E8 of [`super`].
 
 use super::edges;
+use super::index::extend;
 use super::kernel::{By, Enter};
 use super::sq::Read;
 #[cfg(not(ringway_loom))]
@@ -254,6 +255,8 @@ impl Core {
             return Ok(());
         };
         if self.max_passes <= PASSES_LEFT {
+            // There is no other pass to move it, and a tail is told from it within 2^31.
+            role.set_walked(extend(self.sq.view.tail(), role.walked()));
             return self.serve(by, role, self.max_passes, then);
         }
         match self.pass(by, &role, Read::Here) {
@@ -544,4 +547,25 @@ impl Core {
 #[cold]
 fn poisoned() -> Result<(), EnterError> {
     Err(EnterError::CompletionLost)
+}
+
+#[cfg(all(test, not(ringway_loom)))]
+mod tests {
+    use super::*;
+
+    /// How far the tail was moved is known to the next holder, however few passes there are.
+    #[test]
+    fn every_holder_knows_how_far_the_tail_is() {
+        for passes in 1..=8 {
+            let ring = Ring::builder(8).max_passes(passes).build().expect("a ring");
+            for _ in 0..3 {
+                ring.sq().pop().expect("a free slot").push();
+                ring.submit().expect("submit");
+            }
+            ring.submit().expect("submit");
+            let role = ring.core.submitter.ask().expect("nobody submits");
+            assert_eq!(role.walked(), 3, "{passes} passes");
+            role.give_up();
+        }
+    }
 }

@@ -41,8 +41,8 @@ impl Waiter {
 
     /// Waits until something was completed, or the timeout passes (`None`: no limit), and
     /// takes up to `out.len()` completions, oldest first; their number. If that is more than
-    /// the waiter's number, the next thread waits from then on, otherwise this one keeps the
-    /// lead. 0 means nothing came: another thread was faster, or the timeout passed.
+    /// the waiter's number, or that is 0, the next thread waits from then on; otherwise this one
+    /// keeps the lead. 0 means nothing came: another thread was faster, or the timeout passed.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Waiter {
             return Err(error);
         }
         let count = self.core.reap_batch::<Ring>(out);
-        if count > self.keep {
+        if count > self.keep || self.keep == 0 {
             self.give_up();
         } else if self.leads && count > 0 {
             reached("lead kept");

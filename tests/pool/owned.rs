@@ -3,8 +3,8 @@
 use super::*;
 use crate::child::has;
 use crate::driver::{number, panics_at};
-use ringway::pool::{Outcome, Owner, OwnerError, Refusal};
-use ringway::{EnterError, Errno};
+use ringway::pool::{DriverError, Outcome, Owner, OwnerError, Refusal};
+use ringway::{EnterError, Errno, SqPoll};
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[cfg(feature = "sim")]
@@ -20,6 +20,21 @@ fn owned(sq: u32, cq: u32, settings: DriverBuilder) -> (Driver, Owner) {
 
 fn can(test: &str) -> bool {
     has(6, 13, test, "messages from no ring")
+}
+
+/// A ring that its owner would enter otherwise than the driver does.
+#[test]
+fn what_an_owner_cannot_serve_is_refused() {
+    let builders = [
+        Ring::builder(8).sqpoll(SqPoll::new()),
+        Ring::builder(8).register_ring_fd(),
+        Ring::builder(8).legacy(),
+    ];
+    for builder in builders {
+        let ring = builder.build_disabled().expect("io_uring");
+        let refused = Driver::builder().build_owned(ring);
+        assert_eq!(refused.err(), Some(DriverError::NotOwnable), "{builder:?}");
+    }
 }
 
 #[test]

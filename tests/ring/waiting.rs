@@ -209,3 +209,23 @@ fn a_waiter_shares_more() {
         assert_eq!(cqe.map(|cqe| cqe.user_data()), Some(4));
     });
 }
+
+/// With 0 it hands over each time, also when nothing came.
+#[test]
+fn a_waiter_of_nothing_keeps_nothing() {
+    let ring = ring(8, Order::Any);
+    let mut cqes = [Default::default(); 8];
+    let mut first = ring.cq().waiter(0);
+    assert_eq!(first.wait_reap(&mut cqes, Some(Duration::ZERO)), Ok(0));
+    std::thread::scope(|threads| {
+        let next = threads.spawn(|| ring.cq().wait_one(Some(LOST)));
+        // It is asleep by then, or takes what lies ready.
+        std::thread::sleep(Duration::from_millis(20));
+        let start = Instant::now();
+        push_nop(&ring.sq(), 4);
+        ring.submit().unwrap();
+        let cqe = next.join().unwrap().unwrap();
+        assert!(start.elapsed() < LOST / 2, "it woke by its timeout alone");
+        assert_eq!(cqe.map(|cqe| cqe.user_data()), Some(4));
+    });
+}

@@ -238,3 +238,29 @@ fn what_the_kernel_cannot_take_is_refused_with_its_chain() {
         ]
     );
 }
+
+/// An operation of 64 bytes in a slot of 128 is linked to nothing: the other half would be
+/// what it is linked to.
+#[test]
+fn what_fills_a_slot_of_128_bytes_is_linked_to_nothing() {
+    let flags = Arc::new(Mutex::new(Vec::new()));
+    let seen = flags.clone();
+    let simulation = Ring::simulated(4).order(Order::Claim).sqe_mixed();
+    let (ring, _kernel) = simulation
+        .script(move |sqe, fate| {
+            // SAFETY: an SQE is 64 bytes, all of them written.
+            let bytes = unsafe { std::ptr::from_ref(sqe).cast::<[u8; 64]>().read() };
+            seen.lock().unwrap().push(bytes[1]);
+            fate.complete(0);
+        })
+        .build();
+    let sq = ring.sq();
+    let mut slot = sq.pop128().expect("room for 128 bytes");
+    // SAFETY: a NOP holds no pointer.
+    unsafe { slot.prep_nop() }.link().drain();
+    slot.push();
+    ring.submit().unwrap();
+    const DRAIN: u8 = 1 << 1;
+    const SKIP_SUCCESS: u8 = 1 << 6;
+    assert_eq!(*flags.lock().unwrap(), [DRAIN, SKIP_SUCCESS]);
+}
