@@ -315,6 +315,18 @@ impl Shared {
         }
     }
 
+    /// As `push`, but where whoever pushes enters, it does so only for others.
+    pub(super) fn push_for_later(&self, batch: Batch<'_>) {
+        match self.submission {
+            Submission::Combining => {
+                if batch.push_only() {
+                    self.enter();
+                }
+            }
+            Submission::Dedicated(_) => self.push(batch),
+        }
+    }
+
     /// Before a sleep at the gate, for want of an SQE or of so many permits: has everything
     /// submitted, and where the kernel takes SQEs by itself waits until it has taken one. True
     /// if there may be room now.

@@ -21,7 +21,44 @@ impl Driver {
     /// [`Refused`] holds the operation, and says why.
     #[inline]
     pub fn try_submit(&self, op: impl Into<Op>) -> Result<OpId, Refused<Op>> {
-        let op = op.into();
+        let (id, batch) = self.prepared(op.into())?;
+        self.shared.push(batch);
+        Ok(id)
+    }
+
+    /// As [`Driver::try_submit`], but does not enter the kernel: for several operations, and
+    /// [`Driver::flush`] after them. Any other submit of any thread takes them as well; a wait
+    /// does not. A dedicated submitter, and an owner, are woken as always.
+    ///
+    /// ```
+    /// # use ringway::{Sqe, pool::Driver};
+    /// # let driver = Driver::builder().build(ringway::Ring::builder(8).build()?)?;
+    /// for number in 1..=3 {
+    ///     let mut sqe = Sqe::default();
+    ///     // SAFETY: a NOP names no memory and no file.
+    ///     unsafe { sqe.prep_nop() }.user_data(number);
+    ///     driver.try_push(sqe).map_err(|refused| refused.why)?;
+    /// }
+    /// driver.flush(); // one enter
+    /// let mut sum = 0;
+    /// while sum < 6 {
+    ///     driver.wait_reap(None, |event| sum += event.completed().map_or(0, |it| it.user_data()))?;
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Driver::try_submit`]. Where the SQ is full, what lies in it is submitted first.
+    pub fn try_push(&self, op: impl Into<Op>) -> Result<OpId, Refused<Op>> {
+        let (id, batch) = self.prepared(op.into())?;
+        self.shared.push_for_later(batch);
+        Ok(id)
+    }
+
+    /// Takes an operation, and says what is to be pushed for it.
+    #[inline(always)]
+    fn prepared(&self, op: Op) -> Result<(OpId, Batch<'_>), Refused<Op>> {
         if let Err(why) = check_cqe(&op.sqe).and(check_end(&op.sqe)) {
             return Err(Refused { op, why });
         }
@@ -49,8 +86,7 @@ impl Driver {
                 }
             }
         }
-        self.shared.push(batch);
-        Ok(OpId(id))
+        Ok((OpId(id), batch))
     }
 
     /// Submits operations that the kernel sees together and in order, as links need it, or

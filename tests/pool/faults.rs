@@ -478,3 +478,23 @@ fn a_wake_is_one_nop() {
     driver.serve();
     assert_eq!(kernel.consumed(), 1);
 }
+
+/// Operations that are only pushed go with the flush, in one enter; or where the SQ is full,
+/// to make room.
+#[test]
+fn what_is_pushed_is_submitted_by_the_flush() {
+    let script = Script::default();
+    let (ring, kernel) = script.simulation(4, 16).build();
+    let driver = Driver::builder().build(ring).unwrap();
+    let push = |i| driver.try_push(operation(i)).map(drop).unwrap();
+    (0..4).for_each(push);
+    assert_eq!((kernel.enters(), driver.reap(|_| ())), (0, 0));
+    push(4);
+    assert_eq!((kernel.enters(), kernel.consumed()), (1, 4));
+    driver.flush();
+    assert_eq!((kernel.enters(), kernel.consumed()), (2, 5));
+    assert_eq!(
+        next_of::<5>(&driver).map(|told| told.user_data()),
+        [0, 1, 2, 3, 4]
+    );
+}
