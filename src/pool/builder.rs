@@ -6,8 +6,7 @@ use super::gate::Gate;
 use super::owner::{Arrivals, Owner};
 use super::permits::Permits;
 use super::stats::Counters;
-use super::submitter::Batching;
-use super::submitter::Requests;
+use super::submitter::{Batching, Requests};
 use super::table::Table;
 #[cfg(not(ringway_loom))]
 use crate::ring::Disabled;
