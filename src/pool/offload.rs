@@ -452,9 +452,7 @@ impl<J: Job> Offload<J> {
 
     #[cfg(not(ringway_loom))]
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.threads
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        crate::sync::unpoisoned(self.threads.lock())
     }
 }
 
