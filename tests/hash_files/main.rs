@@ -1,7 +1,7 @@
 //! E1, by the `hash_files` example: openat, statx, the file table, fixed reads, jobs whose
 //! completions come through the ring, close; and the digests of a synchronous pass.
 
-#[path = "../echo/built.rs"]
+#[path = "../child/built.rs"]
 mod built;
 #[path = "../child/mod.rs"]
 mod child;
