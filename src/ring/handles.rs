@@ -85,8 +85,9 @@ impl Ring {
 
     /// Posts a completion with this `user_data`, so that a waiting thread returns, or the next
     /// to wait does not block. Whoever reaps it knows it by the `user_data`, which must not be
-    /// that of an operation in flight; its result is 0. To stop `n` waiting threads, wake `n` times; a thread that reaps several
-    /// of these completions at once wakes again for each that it had no use for.
+    /// that of an operation in flight; its result is 0. To stop `n` waiting threads, wake `n`
+    /// times; a thread that reaps several of these completions at once wakes again for each
+    /// that it had no use for.
     ///
     /// Any thread. On Linux 6.13 and later it is a message to the ring, and needs no slot
     /// (`io_uring_register_sync_msg(3)`). Before, it is a NOP that takes a slot and is

@@ -8,11 +8,11 @@
 mod child;
 mod deadlines;
 mod driver;
-mod e2;
 #[cfg(feature = "sim")]
 mod faults;
 #[cfg(feature = "sim")]
 mod full;
+mod jobs;
 mod kinds;
 mod offload;
 mod owned;

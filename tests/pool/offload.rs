@@ -1,4 +1,4 @@
-//! Row E2, and every way in which a job can end.
+//! Every way in which a job can end.
 
 use super::*;
 use ringway::Errno;
