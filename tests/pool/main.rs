@@ -15,6 +15,7 @@ mod full;
 mod jobs;
 mod kinds;
 mod offload;
+mod offload_ends;
 mod owned;
 mod roles;
 mod shutdown;
