@@ -62,6 +62,11 @@ impl Hint {
     }
 }
 
+/// What a lock guards, also after a panic under it: it is whole whenever anything may panic.
+pub(crate) fn unpoisoned<T>(locked: std::sync::LockResult<T>) -> T {
+    locked.unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[cfg(not(ringway_loom))]
 mod std_side {
     use std::cell;
@@ -131,8 +136,7 @@ mod std_side {
         guard: MutexGuard<'m, T>,
         timeout: Duration,
     ) -> MutexGuard<'m, T> {
-        let waited = condvar.wait_timeout(guard, timeout);
-        waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
+        super::unpoisoned(condvar.wait_timeout(guard, timeout)).0
     }
 
     pub(crate) use std::thread::yield_now;

@@ -1,5 +1,5 @@
 //! Calls on a simulated ring, from bytes, against the sequential model that
-//! `tests/sim.rs` also uses: `cargo +nightly fuzz run ring`.
+//! `tests/sim/main.rs` also uses: `cargo +nightly fuzz run ring`.
 #![no_main]
 
 #[path = "../../tests/model/mod.rs"]

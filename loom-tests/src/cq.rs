@@ -1,4 +1,4 @@
-//! Reaping: rules C1 to C4.
+//! Reaping: rules C1 to C5.
 
 use crate::harness::{Log, Model, simulated, together, witness};
 use ringway::Cq;

@@ -1,4 +1,4 @@
-//! Waiting: rules W1 to W4. A lost wake-up is a deadlock, which loom reports.
+//! Waiting: rules W1 to W5. A lost wake-up is a deadlock, which loom reports.
 
 use crate::harness::{Log, Model, push, recorded, simulated, together, witness};
 use ringway::Order::{Any, Claim};

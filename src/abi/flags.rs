@@ -11,8 +11,8 @@ pub(crate) mod sqe_flags {
     pub(crate) const CQE_SKIP_SUCCESS: u8 = 1 << 6;
 }
 
-/// `IORING_CQE_F_*` and `IORING_CQE_*`, the CQE's `flags`. `BIG` is `IORING_CQE_F_32`, which is no Rust
-/// name. From `BUFFER_SHIFT` upwards: the id of the provided buffer.
+/// `IORING_CQE_F_*` and `IORING_CQE_*`, the CQE's `flags`. `BIG` is `IORING_CQE_F_32`, which is
+/// no Rust name. From `BUFFER_SHIFT` upwards: the id of the provided buffer.
 pub(crate) mod cqe_flags {
     pub(crate) const BUFFER: u32 = 1;
     pub(crate) const MORE: u32 = 1 << 1;

@@ -7,7 +7,7 @@ use crate::abi::{Sqe, cancel, op};
 use crate::prep::Nop;
 use crate::ring::{By, EnterError};
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, unpoisoned};
 use std::collections::VecDeque;
 
 /// Rule K1: a request takes a CQE of the reserve, so at most that many are on their way; the
@@ -99,8 +99,7 @@ impl Control {
 
     /// Leaves the files of requests on their way to the kernel.
     pub(super) fn leak(&mut self) {
-        let queue = self.queue.get_mut();
-        let queue = queue.unwrap_or_else(|poisoned| poisoned.into_inner());
+        let queue = unpoisoned(self.queue.get_mut());
         if queue.sent.iter().any(Option::is_some) {
             Box::leak(std::mem::take(&mut queue.sent));
         }
@@ -174,9 +173,7 @@ impl Control {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.queue
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        unpoisoned(self.queue.lock())
     }
 }
 

@@ -12,7 +12,7 @@ use super::submitter::{Batching, Requests};
 use super::table::{Answer, Freed, Table};
 use crate::abi::Cqe;
 use crate::ring::{Batch, By, EnterError, Ring};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, unpoisoned};
 use crate::syscall::Errno;
 use std::fmt;
 use std::sync::{Arc, TryLockError};
@@ -480,9 +480,7 @@ impl Shared {
     }
 
     pub(super) fn lock_reaping(&self) -> MutexGuard<'_, Vec<Event>> {
-        self.reaping
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        unpoisoned(self.reaping.lock())
     }
 
     /// What was left untold; or else reaps a batch and looks it up (rule T2).

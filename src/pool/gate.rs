@@ -2,7 +2,7 @@
 
 use super::edges;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use crate::sync::{Deadline, Futex, Mutex, MutexGuard, reached};
+use crate::sync::{Deadline, Futex, Mutex, MutexGuard, reached, unpoisoned};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -125,9 +125,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.wakers
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        unpoisoned(self.wakers.lock())
     }
 }
 

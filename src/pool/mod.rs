@@ -77,6 +77,7 @@ mod handler;
 mod offload;
 mod op;
 mod owner;
+mod panic;
 mod permits;
 #[cfg(not(ringway_loom))]
 #[allow(clippy::module_inception, reason = "the pool itself, beside its parts")]

@@ -6,6 +6,7 @@ use super::driver::Driver;
 use super::edges;
 use super::gate::Gate;
 use super::op::{Id, Kind, OpId, Refusal, Refused};
+use super::panic::{Payload, contained, dispose};
 use super::queue::Queue;
 use crate::sync::Deadline;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -13,10 +14,8 @@ use crate::syscall::Errno;
 #[cfg(not(ringway_loom))]
 use std::cell::RefCell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread;
 #[cfg(not(ringway_loom))]
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -303,13 +302,7 @@ impl<J: Job> Offload<J> {
     ) -> Result<OpId, Refused<J>> {
         let shared = &*self.jobs.driver.shared;
         let mut job = Some(job);
-        let look = || match self.try_offload(job.take()?, user_data) {
-            Err(refused) if refused.why == Refusal::Full => {
-                job = Some(refused.op);
-                None
-            }
-            answer => Some(answer),
-        };
+        let look = || self.offload_from(&mut job, user_data);
         // No SQE is needed, so that no SQ thread is waited for; but permits come back from
         // what is submitted only.
         let answer = shared.gate.wait(timeout, look, || {
@@ -342,21 +335,28 @@ impl<J: Job> Offload<J> {
         user_data: u64,
     ) -> Poll<Result<OpId, Refused<J>>> {
         let shared = &*self.jobs.driver.shared;
-        let look = || {
-            let taken = job.take().expect("a job that is not offloaded yet");
-            match self.try_offload(taken, user_data) {
-                Err(refused) if refused.why == Refusal::Full => {
-                    *job = Some(refused.op);
-                    None
-                }
-                answer => Some(answer),
-            }
-        };
+        let look = || self.offload_from(job, user_data);
         // As in `offload`.
         shared.gate.poll(context, look, || {
             shared.hurry();
             false
         })
+    }
+
+    /// Offloads what is in `job`, or leaves it there while there is no room.
+    fn offload_from(
+        &self,
+        job: &mut Option<J>,
+        user_data: u64,
+    ) -> Option<Result<OpId, Refused<J>>> {
+        let taken = job.take().expect("a job that is not offloaded yet");
+        match self.try_offload(taken, user_data) {
+            Err(refused) if refused.why == Refusal::Full => {
+                *job = Some(refused.op);
+                None
+            }
+            answer => Some(answer),
+        }
     }
 
     /// Takes a job that has not started out of the queue, and drops it, on this thread; it
@@ -399,8 +399,8 @@ impl<J: Job> Offload<J> {
     /// completes through the ring, or is counted in [`OffloadEnd::leaked`]. A leaked job still
     /// runs on its thread; when it ends, it completes if somebody still submits and reaps.
     ///
-    /// A job may call it, and is itself not waited for, nor are others that do. The order in which to end everything:
-    /// [`pool`](super#shutting-down).
+    /// A job may call it, and is itself not waited for, nor are others that do. The order in
+    /// which to end everything: [`pool`](super#shutting-down).
     pub fn shutdown(&self, deadline: Option<Duration>) -> OffloadEnd {
         self.close();
         let jobs = &*self.jobs;
@@ -452,9 +452,7 @@ impl<J: Job> Offload<J> {
 
     #[cfg(not(ringway_loom))]
     fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.threads
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        crate::sync::unpoisoned(self.threads.lock())
     }
 }
 
@@ -504,7 +502,7 @@ impl<J: Job> Jobs<J> {
             let (kind, res) = match self.run(job) {
                 Ok(result) => (Kind::Job, as_res(result)),
                 Err(panic) => {
-                    forget_unless_it_drops(panic);
+                    dispose(panic);
                     (Kind::Panicked, -libc::ENOTRECOVERABLE)
                 }
             };
@@ -513,10 +511,10 @@ impl<J: Job> Jobs<J> {
     }
 
     /// The result of a job, or its panic. A job may itself serve another offload.
-    fn run(&self, job: J) -> thread::Result<Result<u32, Errno>> {
+    fn run(&self, job: J) -> Result<Result<u32, Errno>, Payload> {
         #[cfg(not(ringway_loom))]
         RUNNING.with_borrow_mut(|running| running.push(std::ptr::from_ref(self).addr()));
-        let result = catch_unwind(AssertUnwindSafe(|| job.run()));
+        let result = contained(|| job.run());
         #[cfg(not(ringway_loom))]
         RUNNING.with_borrow_mut(Vec::pop);
         result
@@ -538,7 +536,7 @@ impl<J: Job> Jobs<J> {
         // There is room in the queue.
         self.driver.shared.gate.open();
         let Waiting { id, job } = waiting;
-        forget_unless_it_drops(job);
+        dispose(job);
         let id = id.with_kind(Kind::Job);
         self.complete(id, -libc::ECANCELED)
     }
@@ -580,13 +578,5 @@ fn as_res(result: Result<u32, Errno>) -> i32 {
         // Whatever a job makes up: an error is a negative number.
         Err(errno) if errno.raw() > 0 => -errno.raw(),
         Err(_) => -libc::EINVAL,
-    }
-}
-
-/// Drops what is the user's, whose drop may panic.
-fn forget_unless_it_drops<T>(it: T) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(it))) {
-        // The next one could panic too.
-        std::mem::forget(panic);
     }
 }

@@ -5,7 +5,8 @@ use super::control::WAKE;
 use super::driver::{BATCH, Driver, Event, Reaped, Shared};
 use super::op::Id;
 use crate::ring::EnterError;
-use crate::sync::{Deadline, Futex, Mutex, MutexGuard, reached};
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::sync::{Deadline, Futex, Mutex, MutexGuard, reached, unpoisoned};
 use crate::syscall::Errno;
 use std::collections::VecDeque;
 use std::fmt;
@@ -42,9 +43,7 @@ impl Arrivals {
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        unpoisoned(self.waiting.lock())
     }
 
     /// Adds a batch, and wakes one reaper for it.
@@ -75,12 +74,16 @@ impl Arrivals {
 
     fn wake_one(&self, waiting: MutexGuard<'_, Waiting>) {
         if waiting.asleep > 0 {
-            // Ordering: Relaxed; whoever sleeps has read the word under the lock that is held.
-            let relaxed = crate::sync::atomic::Ordering::Relaxed;
-            self.turns.word().fetch_add(1, relaxed);
-            drop(waiting);
+            self.turn(waiting);
             self.turns.wake_one();
         }
+    }
+
+    /// Another turn, for whoever sleeps and is woken then.
+    fn turn(&self, waiting: MutexGuard<'_, Waiting>) {
+        // Ordering: Relaxed; whoever sleeps has read the word under the lock that is held.
+        self.turns.word().fetch_add(1, Relaxed);
+        drop(waiting);
     }
 
     /// Up to a batch of what has arrived; leaves the rest to another reaper.
@@ -107,10 +110,7 @@ impl Arrivals {
     fn end(&self, error: EnterError) {
         let mut waiting = self.lock();
         waiting.ended = Some(error);
-        // Ordering: Relaxed; whoever sleeps has read the word under the lock that is held.
-        let relaxed = crate::sync::atomic::Ordering::Relaxed;
-        self.turns.word().fetch_add(1, relaxed);
-        drop(waiting);
+        self.turn(waiting);
         self.turns.wake_all();
     }
 
@@ -130,7 +130,7 @@ impl Arrivals {
             }
             waiting.asleep += 1;
             // Ordering: Relaxed; the lock is held (rule O1).
-            let turn = (self.turns.word()).load(crate::sync::atomic::Ordering::Relaxed);
+            let turn = self.turns.word().load(Relaxed);
             drop(waiting);
             reached("waits for the owner");
             self.turns.wait(turn, left);

@@ -10,6 +10,7 @@ use super::shutdown::{Shutdown, ShutdownError};
 use super::stats::Stats;
 use super::submitter::Batching;
 use crate::ring::{Disabled, Ring};
+use crate::sync::unpoisoned;
 use std::fmt;
 use std::io;
 use std::num::NonZero;
@@ -490,7 +491,7 @@ impl<J: Send + 'static> Pool<J> {
     }
 
     fn take_threads(&self) -> Result<Vec<JoinHandle<()>>, ShutdownError> {
-        let mut threads = (self.threads.lock()).unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut threads = unpoisoned(self.threads.lock());
         if threads.as_ref().is_some_and(|threads| is_one_of(threads)) {
             return Err(ShutdownError::FromWithin);
         }
@@ -523,9 +524,7 @@ fn finish<J>(
 
 impl<J: Send + 'static> Drop for Pool<J> {
     fn drop(&mut self) {
-        let threads = self.threads.get_mut();
-        let threads = threads.unwrap_or_else(|poisoned| poisoned.into_inner());
-        let Some(threads) = threads.take() else {
+        let Some(threads) = unpoisoned(self.threads.get_mut()).take() else {
             return;
         };
         if self.common.driver.ring().core.is_inherited() {

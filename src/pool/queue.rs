@@ -1,7 +1,7 @@
 //! Jobs that wait for a thread: first in, first out, and never more than there is room for.
 
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::sync::{Deadline, Futex, Mutex, MutexGuard, reached};
+use crate::sync::{Deadline, Futex, Mutex, MutexGuard, reached, unpoisoned};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -239,9 +239,7 @@ impl<T> Queue<T> {
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         // Nothing of the user's runs under the lock.
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        unpoisoned(self.state.lock())
     }
 }
 

@@ -4,12 +4,11 @@ use super::driver::{Driver, Event};
 use super::edges;
 use super::handler::{Handler, Observed, Panicked, Role};
 use super::op::{Refusal, Refused};
+use super::panic::{Payload, contained, dispose};
 use super::queue::{Queue, Taken};
 use crate::ring::EnterError;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sync::{Deadline, Futex, Tally, reached};
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -361,21 +360,6 @@ where
             dispose(another);
         }
         dispose(payload);
-    }
-}
-
-type Payload = Box<dyn Any + Send>;
-
-/// Runs what is the user's. It is unwind safe as far as the pool goes, which shares nothing
-/// with it but the driver; what the user's own parts share is theirs to keep whole.
-fn contained<R>(run: impl FnOnce() -> R) -> Result<R, Payload> {
-    catch_unwind(AssertUnwindSafe(run))
-}
-
-/// Drops what was thrown; if that throws, what it throws is leaked.
-fn dispose(payload: Payload) {
-    if let Err(another) = contained(|| drop(payload)) {
-        std::mem::forget(another);
     }
 }
 

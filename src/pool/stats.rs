@@ -65,9 +65,7 @@ impl Counters {
             fatal: AtomicU32::new(0),
         }
     }
-}
 
-impl Counters {
     /// Remembers what the kernel said.
     #[cold]
     pub(super) fn refused(&self, error: EnterError) {

@@ -52,8 +52,7 @@ impl Sqe {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let ring = Ring::builder(8).build()?;
     /// let (sq, cq) = (ring.sq(), ring.cq());
-    /// # let epoll_wait = 59;
-    /// # if !ring.probe()?.supports(epoll_wait) {
+    /// # if !ring.probe()?.supports(ringway::op::EPOLL_WAIT) {
     /// #     return Ok(());
     /// # }
     /// let (reader, mut writer) = std::io::pipe()?;

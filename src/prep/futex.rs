@@ -63,8 +63,7 @@ impl Sqe {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let ring = Ring::builder(8).build()?;
     /// let (sq, cq) = (ring.sq(), ring.cq());
-    /// # let futex_wait = 51;
-    /// # if !ring.probe()?.supports(futex_wait) {
+    /// # if !ring.probe()?.supports(ringway::op::FUTEX_WAIT) {
     /// #     return Ok(());
     /// # }
     /// let door = Box::leak(Box::new(AtomicU32::new(0))); // stays, also if a `?` returns early

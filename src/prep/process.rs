@@ -23,8 +23,7 @@ impl Sqe {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let ring = Ring::builder(8).build()?;
     /// let (sq, cq) = (ring.sq(), ring.cq());
-    /// # let waitid = 50;
-    /// # if !ring.probe()?.supports(waitid) {
+    /// # if !ring.probe()?.supports(ringway::op::WAITID) {
     /// #     return Ok(());
     /// # }
     /// let child = Command::new("sh").args(["-c", "exit 3"]).spawn()?;

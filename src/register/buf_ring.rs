@@ -390,10 +390,7 @@ fn registrar(core: &Core) -> Registrar<'_> {
 
 fn map(entries: u32, source: Option<(BorrowedFd<'_>, u64)>) -> Result<Region, Errno> {
     let bytes = entries as usize * size_of::<Entry>();
-    Region::map("buffer ring", bytes, source).map_err(|error| match error {
-        MapError::Refused { errno, .. } => errno,
-        MapError::Answer { .. } => Errno::from_raw(libc::ENOMEM),
-    })
+    Region::map("buffer ring", bytes, source).map_err(MapError::errno)
 }
 
 /// Registers a ring in memory of its own.

@@ -284,10 +284,7 @@ impl Registrar<'_> {
             .next_power_of_two();
         let bytes = page() + u64::from(entries) * size_of::<abi::ZcrxRqe>() as u64;
         let memory = Region::map("refill ring", bytes.next_multiple_of(page()) as usize, None)
-            .map_err(|refused| match refused {
-                MapError::Refused { errno, .. } => errno,
-                MapError::Answer { .. } => Errno::from_raw(libc::ENOMEM),
-            })?;
+            .map_err(MapError::errno)?;
         // SAFETY: any region begins with a byte.
         let addr = unsafe { memory.at::<u8>(0) }.as_ptr();
         let mut region = abi::RegionDesc {

@@ -1,5 +1,7 @@
 //! The kernel as the ring sees it: one that is entered, real or simulated.
 
+#[cfg(not(ringway_loom))]
+use super::wait_args::Wait;
 use crate::syscall::Errno;
 #[cfg(not(ringway_loom))]
 use crate::{
@@ -112,24 +114,7 @@ impl Real {
             // SAFETY: without EXT_ARG the kernel reads no argument.
             return unsafe { self.enter_with(request, std::ptr::null(), 0) };
         };
-        let timeout = abi::Timespec::from(timeout);
-        let argument = abi::GetEventsArg {
-            ts: &raw const timeout as u64,
-            ..Default::default()
-        };
-        let request = Enter {
-            flags: request.flags | enter::EXT_ARG,
-            ..request
-        };
-        // SAFETY: the argument and the timeout it points to outlive the call, and the
-        // size is theirs.
-        unsafe {
-            self.enter_with(
-                request,
-                (&raw const argument).cast(),
-                size_of_val(&argument),
-            )
-        }
+        Wait::new().timeout(timeout).enter(self, request)
     }
 
     /// Enters with an argument; the request's own timeout is not looked at.

@@ -553,9 +553,7 @@ impl Disabled {
         let core = start(self.opened.on_its_thread()?)?;
         Ok(Local::new(core, self.waits))
     }
-}
 
-impl Disabled {
     /// The ring as it is, for handles of a ring that one thread is yet to enable, and to
     /// enter alone. `None` if that thread is to enter it by an index, or to wait by a table,
     /// if it is a legacy one, or if an SQ thread submits.

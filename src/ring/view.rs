@@ -14,6 +14,13 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
+/// A word that a view points to.
+#[inline(always)]
+fn word(field: &NonNull<AtomicU32>) -> &AtomicU32 {
+    // SAFETY: rule V1; the field is aligned and only ever accessed atomically.
+    unsafe { field.as_ref() }
+}
+
 /// The submission side of a ring's memory.
 pub(crate) struct SqView {
     at: Pointers,
@@ -38,12 +45,6 @@ impl SqView {
             mask: at.sq_entries - 1,
             stride: size_of::<UnsafeCell<Sqe>>() << at.sqe_size.shift(),
         }
-    }
-
-    #[inline(always)]
-    fn word(&self, field: NonNull<AtomicU32>) -> &AtomicU32 {
-        // SAFETY: rule V1; the field is aligned and only ever accessed atomically.
-        unsafe { field.as_ref() }
     }
 
     #[inline(always)]
@@ -73,26 +74,26 @@ impl SqView {
     pub(crate) fn head(&self) -> u32 {
         // Ordering: Acquire, see `SQ_HEAD`; Relaxed would let a claimed slot be
         // written while the kernel still reads it.
-        self.word(self.at.sq_head).load(edges::SQ_HEAD.order())
+        word(&self.at.sq_head).load(edges::SQ_HEAD.order())
     }
 
     /// The head as a hint, for "is anything left to enter for".
     #[inline(always)]
     pub(crate) fn head_hint(&self) -> u32 {
         // Ordering: Relaxed; nothing is read or reused on the strength of it.
-        self.word(self.at.sq_head).load(Relaxed)
+        word(&self.at.sq_head).load(Relaxed)
     }
 
     #[inline(always)]
     pub(crate) fn tail(&self) -> u32 {
         // Ordering: Relaxed; a stale tail is found out by its stamps or by the CAS.
-        self.word(self.at.sq_tail).load(Relaxed)
+        word(&self.at.sq_tail).load(Relaxed)
     }
 
     /// Moves the kernel's tail from `from` to `to`, or says where it is.
     #[inline(always)]
     pub(crate) fn publish(&self, from: u32, to: u32) -> Result<(), u32> {
-        let tail = self.word(self.at.sq_tail);
+        let tail = word(&self.at.sq_tail);
         if edges::broken("TAIL_STORE") {
             tail.store(to, edges::SQ_PUBLISH.order());
             return Ok(());
@@ -109,22 +110,21 @@ impl SqView {
     #[inline(always)]
     pub(crate) fn set_tail(&self, to: u32) {
         // Ordering: Release, as in `publish`.
-        self.word(self.at.sq_tail)
-            .store(to, edges::SQ_PUBLISH.order());
+        word(&self.at.sq_tail).store(to, edges::SQ_PUBLISH.order());
     }
 
     #[inline(always)]
     pub(crate) fn flags(&self) -> u32 {
         // Ordering: Relaxed; a set of hints. NEED_WAKEUP is ordered by the fence
         // before this load, the others are looked at again.
-        self.word(self.at.sq_flags).load(Relaxed)
+        word(&self.at.sq_flags).load(Relaxed)
     }
 
     /// SQEs that the kernel refused to read since the ring was made: 0 unless the
     /// ring's memory was corrupted.
     pub(crate) fn dropped(&self) -> u32 {
         // Ordering: Relaxed; a statistic.
-        self.word(self.at.sq_dropped).load(Relaxed)
+        word(&self.at.sq_dropped).load(Relaxed)
     }
 
     fn array(&self, cell: u32) -> Option<&AtomicU32> {
@@ -254,12 +254,6 @@ impl CqView {
     }
 
     #[inline(always)]
-    fn word(&self, field: NonNull<AtomicU32>) -> &AtomicU32 {
-        // SAFETY: rule V1; the field is aligned and only ever accessed atomically.
-        unsafe { field.as_ref() }
-    }
-
-    #[inline(always)]
     pub(crate) fn entries(&self) -> u32 {
         self.at.cq_entries
     }
@@ -278,13 +272,13 @@ impl CqView {
     pub(crate) fn head(&self) -> u32 {
         // Ordering: Acquire, see `CQ_HEAD`; Relaxed allows a new head with an old
         // tail, which looks like 2^32 - 1 completions.
-        self.word(self.at.cq_head).load(edges::CQ_HEAD.order())
+        word(&self.at.cq_head).load(edges::CQ_HEAD.order())
     }
 
     #[inline(always)]
     pub(crate) fn tail(&self) -> u32 {
         // Ordering: Acquire, see `CQ_TAIL`; the CQEs before it are complete.
-        self.word(self.at.cq_tail).load(edges::CQ_TAIL.order())
+        word(&self.at.cq_tail).load(edges::CQ_TAIL.order())
     }
 
     /// Takes the CQEs from `from` to `to`, unless another reaper took the first.
@@ -292,8 +286,7 @@ impl CqView {
     pub(crate) fn claim(&self, from: u32, to: u32) -> Result<u32, u32> {
         // Ordering: Release, see `CQ_CLAIM`: gives the words back after they were
         // read. Relaxed on failure: the head is then loaded again with Acquire.
-        self.word(self.at.cq_head)
-            .compare_exchange(from, to, edges::CQ_CLAIM.order(), Relaxed)
+        word(&self.at.cq_head).compare_exchange(from, to, edges::CQ_CLAIM.order(), Relaxed)
     }
 
     /// As `claim`, for the only user of a queue (rule L1).
@@ -301,28 +294,27 @@ impl CqView {
     #[inline(always)]
     pub(crate) fn set_head(&self, to: u32) {
         // Ordering: Release, as in `claim`.
-        self.word(self.at.cq_head)
-            .store(to, edges::CQ_CLAIM.order());
+        word(&self.at.cq_head).store(to, edges::CQ_CLAIM.order());
     }
 
     /// Completions that the kernel lost for want of memory.
     pub(crate) fn overflow(&self) -> u32 {
         // Ordering: Relaxed; a statistic, ordered with nothing by the kernel either.
-        self.word(self.at.cq_overflow).load(Relaxed)
+        word(&self.at.cq_overflow).load(Relaxed)
     }
 
     /// What the application tells the kernel: `IORING_CQ_*`.
     #[cfg(not(ringway_loom))]
     pub(crate) fn flags(&self) -> u32 {
         // Ordering: Relaxed; a hint that stands for itself.
-        self.word(self.at.cq_flags).load(Relaxed)
+        word(&self.at.cq_flags).load(Relaxed)
     }
 
     #[cfg(not(ringway_loom))]
     pub(crate) fn set_flags(&self, flags: u32) {
         // Ordering: Relaxed; the kernel takes it as a hint (READ_ONCE in
         // `io_eventfd_grab`), and nothing is passed on with it.
-        self.word(self.at.cq_flags).store(flags, Relaxed);
+        word(&self.at.cq_flags).store(flags, Relaxed);
     }
 
     #[inline(always)]

@@ -66,7 +66,7 @@ use std::sync::Arc;
 use crate::Local;
 use crate::setup::{Builder, SetupError};
 use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, unpoisoned};
 use crate::syscall::Errno;
 
 pub use member::Member;
@@ -296,7 +296,7 @@ impl Shared {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing that could panic runs under the lock.
-        self.table.lock().unwrap_or_else(|held| held.into_inner())
+        unpoisoned(self.table.lock())
     }
 
     /// Takes a place among the members.

@@ -6,7 +6,7 @@ use crate::abi::{cqe_flags, enter, op, sq_flags};
 use crate::mapping::EntrySize;
 use crate::ring::{Enter, Simulated};
 use crate::sync::atomic::{self, Ordering::SeqCst};
-use crate::sync::{Condvar, Deadline, Mutex, MutexGuard, ReadMarks, wait_for};
+use crate::sync::{Condvar, Deadline, Mutex, MutexGuard, ReadMarks, unpoisoned, wait_for};
 use crate::syscall::Errno;
 use std::collections::VecDeque;
 use std::fmt;
@@ -119,10 +119,7 @@ impl Kernel {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic of a script goes on when the state is whole again.
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        unpoisoned(self.shared.state.lock())
     }
 
     /// Consumes what is published, as an enter by some other thread would; returns how
@@ -195,9 +192,7 @@ impl Kernel {
             atomic::fence(SeqCst);
             if memory.sq_tail() == state.sq_head {
                 while !state.is_woken && !state.is_stopped {
-                    state = wakeup
-                        .wait(state)
-                        .unwrap_or_else(|poisoned| poisoned.into_inner());
+                    state = unpoisoned(wakeup.wait(state));
                 }
                 state.is_woken = false;
             }
@@ -420,7 +415,7 @@ impl Simulated for Kernel {
                 wakeup.notify_all();
             }
             while request.flags & enter::SQ_WAIT != 0 && self.shared.is_full(&state) {
-                state = (taken.wait(state)).unwrap_or_else(|poisoned| poisoned.into_inner());
+                state = unpoisoned(taken.wait(state));
             }
             request.to_submit
         } else {
@@ -436,7 +431,7 @@ impl Simulated for Kernel {
         let deadline = Deadline::after(request.timeout);
         while (target.wrapping_sub(state.cq_tail) as i32) > 0 && state.backlog.is_empty() {
             state = match deadline.left() {
-                None => (posted.wait(state)).unwrap_or_else(|poisoned| poisoned.into_inner()),
+                None => unpoisoned(posted.wait(state)),
                 Some(Duration::ZERO) => return Err(Errno::from_raw(libc::ETIME)),
                 Some(left) => wait_for(posted, &self.shared.state, state, left),
             };

@@ -6,23 +6,21 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::thread;
 
-use crate::bench::{
-    Bench, PAUSE, assert_same, count, fifo, noise, program, start, stored, succeeded, wait_for,
-    writer,
-};
+use crate::built::{PAUSE, start, wait_for};
 use crate::child::skip;
+use crate::folder::{Folder, assert_same, count, fifo, noise, program, stored, succeeded, writer};
 use crate::plan::CHUNK;
 
 #[test]
 fn files_of_all_sizes() {
-    let bench = Bench::new();
+    let folder = Folder::new();
     for len in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 5_000_001, 65 * CHUNK] {
         let content = noise(len);
-        bench.file("from", &content);
-        let said = bench.cp("from", "to");
+        folder.file("from", &content);
+        let said = folder.cp("from", "to");
         assert_eq!(count(&said, "bytes"), len as u64);
         assert!(
-            fs::read(bench.path("to")).unwrap() == content,
+            fs::read(folder.path("to")).unwrap() == content,
             "{len} bytes"
         );
     }
@@ -30,8 +28,8 @@ fn files_of_all_sizes() {
 
 #[test]
 fn holes_stay_holes() {
-    let bench = Bench::new();
-    let from = bench.path("from");
+    let folder = Folder::new();
+    let from = folder.path("from");
     let file = File::create(&from).unwrap();
     let holes_and_data = |data: &[u64]| {
         file.set_len(0).unwrap();
@@ -39,10 +37,10 @@ fn holes_stay_holes() {
             file.write_all_at(&noise(300_000), *at).unwrap();
         }
         file.set_len(20 << 20).unwrap();
-        bench.cp("from", "to");
-        assert_same(&from, &bench.path("to"));
+        folder.cp("from", "to");
+        assert_same(&from, &folder.path("to"));
         let least = data.len() as u64 * 300_000;
-        let copy = stored(&bench.path("to"));
+        let copy = stored(&folder.path("to"));
         assert!(
             (least..=least + (1 << 20)).contains(&copy),
             "{copy} on the disk"
@@ -57,25 +55,25 @@ fn holes_stay_holes() {
 
 #[test]
 fn offsets_beyond_4_gib() {
-    let bench = Bench::new();
-    let from = bench.path("from");
+    let folder = Folder::new();
+    let from = folder.path("from");
     let file = File::create(&from).unwrap();
     let len = (5 << 30) + 77;
     for at in [0, (4 << 30) - 1000, (4 << 30) + 200_000, len - 1000] {
         file.write_all_at(&noise(1000 + at as usize % 7), at)
             .unwrap();
     }
-    bench.cp("from", "to");
-    assert_same(&from, &bench.path("to"));
-    assert!(stored(&bench.path("to")) < 1 << 20);
+    folder.cp("from", "to");
+    assert_same(&from, &folder.path("to"));
+    assert!(stored(&folder.path("to")) < 1 << 20);
 }
 
 #[test]
 fn a_fifo_gives_what_it_has() {
-    let bench = Bench::new();
-    fifo(&bench.path("fifo"));
-    let mut reader = start(&mut bench.command("fifo", "to"));
-    let mut end_of_writing = writer(&bench.path("fifo"), &mut reader);
+    let folder = Folder::new();
+    fifo(&folder.path("fifo"));
+    let mut reader = start(&mut folder.command("fifo", "to"));
+    let mut end_of_writing = writer(&folder.path("fifo"), &mut reader);
     let content = noise(3_000_000);
     let mut rest = &content[..];
     let mut len = 1;
@@ -90,18 +88,18 @@ fn a_fifo_gives_what_it_has() {
     }
     drop(end_of_writing);
     let said = succeeded(reader.end());
-    assert!(fs::read(bench.path("to")).unwrap() == content);
+    assert!(fs::read(folder.path("to")).unwrap() == content);
     assert!(
         count(&said, "reads") > (3_000_000 / CHUNK) as u64 + 2,
         "{said}"
     );
-    assert_eq!(bench.names(), ["fifo", "to"]);
+    assert_eq!(folder.names(), ["fifo", "to"]);
 }
 
 #[test]
 fn files_without_a_true_length() {
     let test = "files_without_a_true_length";
-    let bench = Bench::new();
+    let folder = Folder::new();
     // The one claims to be empty, the other to be a page long.
     for from in ["/proc/filesystems", "/sys/kernel/fscaps"] {
         let Ok(content) = fs::read(from) else {
@@ -109,35 +107,35 @@ fn files_without_a_true_length() {
             continue;
         };
         assert_ne!(fs::metadata(from).unwrap().len(), content.len() as u64);
-        bench.cp(from, "to");
-        assert_eq!(fs::read(bench.path("to")).unwrap(), content);
+        folder.cp(from, "to");
+        assert_eq!(fs::read(folder.path("to")).unwrap(), content);
     }
 }
 
 /// Copies, and calls `change` again and again from when the copy has begun.
-fn copy_meanwhile(bench: &Bench, mut change: impl FnMut(&File)) -> Vec<u8> {
+fn copy_meanwhile(folder: &Folder, mut change: impl FnMut(&File)) -> Vec<u8> {
     let mut options = OpenOptions::new();
-    let file = options.write(true).open(bench.path("from")).unwrap();
-    let mut copying = start(&mut bench.command("from", "to"));
+    let file = options.write(true).open(folder.path("from")).unwrap();
+    let mut copying = start(&mut folder.command("from", "to"));
     wait_for("the end of the copy", || {
-        if bench.names().iter().any(|name| name.starts_with(".cp-")) {
+        if folder.names().iter().any(|name| name.starts_with(".cp-")) {
             change(&file);
         }
         copying.is_over().then_some(())
     });
     succeeded(copying.end());
-    assert_eq!(bench.names(), ["from", "to"]);
-    fs::read(bench.path("to")).unwrap()
+    assert_eq!(folder.names(), ["from", "to"]);
+    fs::read(folder.path("to")).unwrap()
 }
 
 #[test]
 fn a_source_that_grows() {
     let content = noise(24 << 20);
     wait_for("a copy that the source outgrows", || {
-        let bench = Bench::new();
-        bench.file("from", &content);
+        let folder = Folder::new();
+        folder.file("from", &content);
         let mut len = content.len() as u64;
-        let copy = copy_meanwhile(&bench, |file| {
+        let copy = copy_meanwhile(&folder, |file| {
             file.write_all_at(&[7; 10_000], len).unwrap();
             len += 10_000;
         });
@@ -150,10 +148,10 @@ fn a_source_that_grows() {
 fn a_source_that_shrinks() {
     let content = noise(24 << 20);
     wait_for("a copy that the source does not wait for", || {
-        let bench = Bench::new();
-        bench.file("from", &content);
+        let folder = Folder::new();
+        folder.file("from", &content);
         let mut len = content.len() as u64;
-        let copy = copy_meanwhile(&bench, |file| {
+        let copy = copy_meanwhile(&folder, |file| {
             len = len.saturating_sub(1 << 20).max(4 << 20);
             file.set_len(len).unwrap();
         });
@@ -171,25 +169,28 @@ fn a_source_that_shrinks() {
 
 #[test]
 fn an_old_file_is_replaced() {
-    let bench = Bench::new();
-    let from = bench.file("from", b"new");
+    let folder = Folder::new();
+    let from = folder.file("from", b"new");
     fs::set_permissions(&from, PermissionsExt::from_mode(0o6751)).unwrap();
-    bench.file("old", b"old and longer");
-    symlink("old", bench.path("link")).unwrap();
-    bench.cp("from", "link");
-    assert_eq!(fs::read_link(bench.path("link")).unwrap(), Path::new("old"));
-    assert_eq!(fs::read(bench.path("old")).unwrap(), b"new");
+    folder.file("old", b"old and longer");
+    symlink("old", folder.path("link")).unwrap();
+    folder.cp("from", "link");
     assert_eq!(
-        fs::metadata(bench.path("old")).unwrap().mode() & 0o7777,
+        fs::read_link(folder.path("link")).unwrap(),
+        Path::new("old")
+    );
+    assert_eq!(fs::read(folder.path("old")).unwrap(), b"new");
+    assert_eq!(
+        fs::metadata(folder.path("old")).unwrap().mode() & 0o7777,
         0o751
     );
 }
 
 #[test]
 fn without_arguments() {
-    let bench = Bench::new();
-    let said = succeeded(start(&mut bench.run(program(), &[])).end());
+    let folder = Folder::new();
+    let said = succeeded(start(&mut folder.run(program(), &[])).end());
     assert!(said.contains("every byte is equal"), "{said}");
     assert!(count(&said, "reads") > 1000, "{said}");
-    assert!(bench.names().is_empty());
+    assert!(folder.names().is_empty());
 }

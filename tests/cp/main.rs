@@ -1,10 +1,12 @@
-//! B3: what the `cp` example copies is byte-exact, and what it cannot copy leaves nothing
+//! What the `cp` example copies is byte-exact, and what it cannot copy leaves nothing
 //! behind.
 
-mod bench;
+#[path = "../child/built.rs"]
+mod built;
 #[path = "../child/mod.rs"]
 mod child;
 mod copies;
+mod folder;
 mod refusals;
 mod steps;
 

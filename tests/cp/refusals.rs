@@ -9,17 +9,18 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::bench::{Bench, fifo, noise, program, start, wait_for, writer};
+use crate::built::{start, wait_for};
 use crate::child::skip;
+use crate::folder::{Folder, fifo, noise, program, writer};
 
 #[test]
 fn refusals() {
-    let bench = Bench::new();
-    bench.file("from", b"new");
-    let old = bench.file("old", b"old");
-    fs::create_dir(bench.path("folder")).unwrap();
-    fs::hard_link(bench.path("from"), bench.path("again")).unwrap();
-    fifo(&bench.path("fifo"));
+    let folder = Folder::new();
+    folder.file("from", b"new");
+    let old = folder.file("old", b"old");
+    fs::create_dir(folder.path("folder")).unwrap();
+    fs::hard_link(folder.path("from"), folder.path("again")).unwrap();
+    fifo(&folder.path("fifo"));
     for (from, to, message) in [
         (
             "nothing",
@@ -58,32 +59,32 @@ fn refusals() {
             "cannot copy '/proc/self/mem': read at byte 0: Input/output",
         ),
     ] {
-        bench.refuses(bench.command(from, to), message);
+        folder.refuses(folder.command(from, to), message);
     }
     assert_eq!(fs::read(old).unwrap(), b"old");
-    assert_eq!(fs::read(bench.path("from")).unwrap(), b"new");
+    assert_eq!(fs::read(folder.path("from")).unwrap(), b"new");
 
-    let mut one = bench.command("from", "to");
+    let mut one = folder.command("from", "to");
     one.arg("third");
-    bench.refuses(one, "give a source and a destination");
+    folder.refuses(one, "give a source and a destination");
 }
 
 #[test]
 fn a_source_that_must_not_be_read() {
     // Where another user gets at the program, too: root reads everything.
-    let bench = Bench(TempDir::new().unwrap());
-    fs::set_permissions(bench.0.path(), PermissionsExt::from_mode(0o777)).unwrap();
-    fs::copy(program(), bench.path("program")).unwrap();
-    let from = bench.file("from", b"secret");
+    let folder = Folder(TempDir::new().unwrap());
+    fs::set_permissions(folder.0.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    fs::copy(program(), folder.path("program")).unwrap();
+    let from = folder.file("from", b"secret");
     fs::set_permissions(&from, PermissionsExt::from_mode(0o000)).unwrap();
 
-    let mut command = bench.command("from", "to");
+    let mut command = folder.command("from", "to");
     // SAFETY: reads a number.
     if unsafe { libc::geteuid() } == 0 {
-        command = bench.run(bench.path("program"), &["from", "to"]);
+        command = folder.run(folder.path("program"), &["from", "to"]);
         command.uid(65534).gid(65534);
     }
-    bench.refuses(command, "cannot read 'from': Permission denied");
+    folder.refuses(command, "cannot read 'from': Permission denied");
 }
 
 /// Makes the child fail to write beyond this length.
@@ -105,30 +106,30 @@ fn limit_files(command: &mut Command, len: u64) {
 
 #[test]
 fn no_room_below_the_limit() {
-    let bench = Bench::new();
-    let old = bench.file("old", b"old");
+    let folder = Folder::new();
+    let old = folder.file("old", b"old");
     // A write that begins below the limit is a short one, the next an error.
     for (len, limit) in [(100_000, 70_001), (5_000_001, 3_000_000), (5_000_001, 0)] {
-        bench.file("from", &noise(len));
-        let mut command = bench.command("from", "old");
+        folder.file("from", &noise(len));
+        let mut command = folder.command("from", "old");
         limit_files(&mut command, limit);
-        bench.refuses(command, "cannot copy 'from': write at byte");
+        folder.refuses(command, "cannot copy 'from': write at byte");
     }
     // Nothing to write, and too long all the same.
-    let hole = File::create(bench.path("from")).unwrap();
+    let hole = File::create(folder.path("from")).unwrap();
     hole.set_len(100_000).unwrap();
-    let mut command = bench.command("from", "old");
+    let mut command = folder.command("from", "old");
     limit_files(&mut command, 70_001);
-    bench.refuses(command, "cannot write 'old': File too large");
+    folder.refuses(command, "cannot write 'old': File too large");
     assert_eq!(fs::read(old).unwrap(), b"old");
 }
 
 #[test]
 fn no_room_in_the_file_system() {
     let test = "no_room_in_the_file_system";
-    let bench = Bench::new();
-    bench.file("from", &noise(5_000_001));
-    fs::create_dir(bench.path("full")).unwrap();
+    let folder = Folder::new();
+    folder.file("from", &noise(5_000_001));
+    fs::create_dir(folder.path("full")).unwrap();
     // In namespaces of its own, where every user may mount.
     let script = "mount -t tmpfs -o size=1m none full || exit 1
         echo old > full/to; \"$1\" from full/to; echo \"exit $?\"
@@ -142,7 +143,7 @@ fn no_room_in_the_file_system() {
         script,
         "sh",
     ];
-    let mut shell = bench.run("unshare", &words);
+    let mut shell = folder.run("unshare", &words);
     shell.arg(program());
     if Command::new("unshare").arg("--version").output().is_err() {
         return skip(test, "there is no unshare(1)");
@@ -194,20 +195,20 @@ fn deny_io_uring() -> io::Result<()> {
 
 #[test]
 fn without_io_uring() {
-    let bench = Bench::new();
-    bench.file("from", b"new");
-    let mut command = bench.command("from", "to");
+    let folder = Folder::new();
+    folder.file("from", b"new");
+    let mut command = folder.command("from", "to");
     // SAFETY: only system calls after the fork, and memory on the stack.
     unsafe { command.pre_exec(deny_io_uring) };
-    bench.refuses(command, "io_uring is not available: a seccomp filter");
+    folder.refuses(command, "io_uring is not available: a seccomp filter");
 }
 
 #[test]
 fn a_signal_removes_what_there_is() {
-    let bench = Bench::new();
-    fifo(&bench.path("fifo"));
+    let folder = Folder::new();
+    fifo(&folder.path("fifo"));
     for signal in [libc::SIGINT, libc::SIGTERM] {
-        let mut command = bench.command("fifo", "to");
+        let mut command = folder.command("fifo", "to");
         // SAFETY: one system call after the fork.
         unsafe {
             command.pre_exec(move || {
@@ -217,18 +218,18 @@ fn a_signal_removes_what_there_is() {
             })
         };
         let mut child = start(&mut command);
-        let mut writer = writer(&bench.path("fifo"), &mut child);
+        let mut writer = writer(&folder.path("fifo"), &mut child);
         writer.write_all(b"a part").unwrap();
         wait_for("the temporary file", || {
-            let names = bench.names();
+            let names = folder.names();
             let name = names.iter().find(|name| name.starts_with(".cp-"))?;
-            (fs::read(bench.path(name)).unwrap() == b"a part").then_some(())
+            (fs::read(folder.path(name)).unwrap() == b"a part").then_some(())
         });
         // SAFETY: the process is our child and has not been waited for.
         unsafe { libc::kill(child.id(), signal) };
         let output = child.end();
         assert_eq!(output.status.signal(), None);
         assert_eq!(output.status.code(), Some(1));
-        assert_eq!(bench.names(), ["fifo"]);
+        assert_eq!(folder.names(), ["fifo"]);
     }
 }

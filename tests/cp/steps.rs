@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use indicatif::ProgressBar;
 use ringway::{Errno, Sqe};
 
-use crate::bench::noise;
 use crate::crew::Event;
+use crate::folder::noise;
 use crate::op::{Chunk, Next, Op, Tally, Transfer};
 use crate::plan::{CHUNK, Plan};
 

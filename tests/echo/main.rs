@@ -1,6 +1,7 @@
 //! The `echo` example: every byte comes back, whatever the clients do, and it ends with
 //! nothing in flight.
 
+#[path = "../child/built.rs"]
 mod built;
 #[path = "../child/mod.rs"]
 mod child;

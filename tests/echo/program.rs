@@ -51,7 +51,7 @@ fn program(addresses: &[&str], files: Option<u64>, on_interrupt: usize) -> Progr
 impl Program {
     fn signal(&self, signal: i32) {
         // SAFETY: takes numbers only, and the child was not waited for.
-        unsafe { libc::kill(self.running.0.id().cast_signed(), signal) };
+        unsafe { libc::kill(self.running.id(), signal) };
     }
 
     /// What it says when it is interrupted.

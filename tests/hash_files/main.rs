@@ -1,7 +1,7 @@
-//! E1, by the `hash_files` example: openat, statx, the file table, fixed reads, jobs whose
+//! The `hash_files` example: openat, statx, the file table, fixed reads, jobs whose
 //! completions come through the ring, close; and the digests of a synchronous pass.
 
-#[path = "../echo/built.rs"]
+#[path = "../child/built.rs"]
 mod built;
 #[path = "../child/mod.rs"]
 mod child;
@@ -71,7 +71,7 @@ fn hex(digest: &Hash) -> String {
 }
 
 #[test]
-fn e1_digests_equal_a_synchronous_pass() {
+fn digests_equal_a_synchronous_pass() {
     let folder = folder();
     let lengths = lengths(64);
     let names = files(folder.path(), &lengths);
@@ -110,7 +110,7 @@ fn e1_digests_equal_a_synchronous_pass() {
 }
 
 #[test]
-fn e1_a_file_that_fails_leaves_the_others() {
+fn a_file_that_fails_leaves_the_others() {
     let folder = folder();
     let at = |name: &str| folder.path().join(name);
     let mut names = files(folder.path(), &lengths(40));
@@ -126,7 +126,7 @@ fn e1_a_file_that_fails_leaves_the_others() {
     // SAFETY: a system call without arguments.
     match unsafe { libc::geteuid() } {
         0 => child::skip(
-            "e1_a_file_that_fails_leaves_the_others, the unreadable one",
+            "a_file_that_fails_leaves_the_others, the unreadable one",
             "root may read it",
         ),
         _ => bad.push(("unreadable", libc::EACCES)),
@@ -172,8 +172,8 @@ fn next(driver: &Driver) -> Completion {
 }
 
 #[test]
-fn e1_leaves_no_file_open() {
-    child::in_child("e1_leaves_no_file_open", || {
+fn leaves_no_file_open() {
+    child::in_child("leaves_no_file_open", || {
         let folder = folder();
         let mut names = files(folder.path(), &lengths(50));
         names.push(c"missing".to_owned());
@@ -204,7 +204,7 @@ fn e1_leaves_no_file_open() {
 /// A file that cannot be read any more once it is in the table is taken out of it, and its
 /// error is the one that is told.
 #[test]
-fn e1_a_read_that_fails_closes_the_file() {
+fn a_read_that_fails_closes_the_file() {
     let ring = ringway::Ring::builder(8).build().unwrap();
     ring.registrar().register_files_sparse(1).unwrap();
     // No buffers are registered: EFAULT.
@@ -243,7 +243,7 @@ fn e1_a_read_that_fails_closes_the_file() {
 }
 
 #[test]
-fn e1_the_program_says_what_sha256sum_says() {
+fn the_program_says_what_sha256sum_says() {
     let folder = folder();
     let names = files(folder.path(), &[0, 3, 400_000]);
     let program = example("hash_files");

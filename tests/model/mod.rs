@@ -1,5 +1,5 @@
 //! Random sequences of calls on a simulated ring, each answer compared with that of a
-//! sequential model. Shared by `tests/sim.rs` and the fuzz target.
+//! sequential model. Shared by `tests/sim/main.rs` and the fuzz target.
 
 mod case;
 mod expected;

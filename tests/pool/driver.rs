@@ -82,7 +82,7 @@ fn a_deadline_is_told_from_a_cancel() {
     assert_eq!(driver.stats().stale, 0);
 }
 
-/// Row B4, the part that is the driver's: 3 workers, 2 reapers, SQ 8, CQ 16.
+/// Far more operations than the rings hold: 3 workers, 2 reapers, SQ 8, CQ 16.
 fn million(submission: Submission, operations: u64) {
     let driver = driver(8, 16, Driver::builder().submission(submission));
     let (reaped, sum) = (AtomicU64::new(0), AtomicU64::new(0));

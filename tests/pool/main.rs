@@ -8,13 +8,14 @@
 mod child;
 mod deadlines;
 mod driver;
-mod e2;
 #[cfg(feature = "sim")]
 mod faults;
 #[cfg(feature = "sim")]
 mod full;
+mod jobs;
 mod kinds;
 mod offload;
+mod offload_ends;
 mod owned;
 mod roles;
 mod shutdown;

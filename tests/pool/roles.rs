@@ -76,10 +76,10 @@ pub fn threads_of(prefix: &str) -> BTreeMap<String, i32> {
     found
 }
 
-/// Row B4: 3 workers only prepare, 1 submitter only enters, 2 reapers only reap.
+/// 3 workers only prepare, 1 submitter only enters, 2 reapers only reap.
 #[test]
-fn b4() {
-    in_child("roles::b4", || {
+fn each_thread_keeps_to_its_role() {
+    in_child("roles::each_thread_keeps_to_its_role", || {
         let operations: u64 = if cfg!(debug_assertions) {
             90_000
         } else {
@@ -108,7 +108,7 @@ fn b4() {
         let pool = Pool::builder()
             .workers(3)
             .reapers(2)
-            .name("b4")
+            .name("crew")
             .build(ring(8, 16), work, handler)
             .unwrap();
         let start = Instant::now();
@@ -153,7 +153,7 @@ fn b4() {
         println!("shut down in {took:?}");
         assert!(shutdown.is_clean(), "{shutdown:?}");
         assert_eq!(shutdown.stats.completed, all + 12);
-        until(|| threads_of("b4").is_empty());
+        until(|| threads_of("crew").is_empty());
     });
 }
 

@@ -1,4 +1,4 @@
-//! The shared ring on the real kernel: what B1 does not touch.
+//! The shared ring on the real kernel: what `exactly_once` does not touch.
 #![allow(
     clippy::disallowed_types,
     reason = "what the tests count is not what the ring shares"

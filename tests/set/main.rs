@@ -12,9 +12,9 @@ use ringway::{Cqe, Ring, SetupError, Unavailable};
 
 #[path = "../child/mod.rs"]
 mod child;
-mod d4;
 mod gone;
 mod handles;
+mod messages;
 mod refusals;
 mod stress;
 

@@ -9,7 +9,7 @@ pub fn stress(mut args: Args) -> Answer {
     let runs: u64 = args.value("--runs")?.unwrap_or(1000);
     let (files, name, profiles): (&[_], _, &[_]) = match args.flag("--wrap") {
         true => (&["wrap"], "soak", &["release"]),
-        false => (&["ring", "b1"], "stress", &["test", "release"]),
+        false => (&["ring", "exactly_once"], "stress", &["test", "release"]),
     };
     args.none()?;
     let skips = Skips::new()?;

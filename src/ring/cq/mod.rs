@@ -1,5 +1,5 @@
 //! The completion queue: many reapers, no claim before the read.
-//! The protocol is in [`super`], rules C1 to C4.
+//! The protocol is in [`super`], rules C1 to C5.
 
 #[cfg(not(ringway_loom))]
 mod local;

@@ -26,7 +26,7 @@ pub(in crate::ring) mod detour {
 #[derive(Default)]
 pub(super) struct State {
     /// All users are one thread.
-    pub(super) is_so: bool,
+    pub(super) is_owned: bool,
     detours: Cell<u32>,
     /// In claim order, slots that were pushed behind a gap.
     early: Cell<u32>,
@@ -41,7 +41,7 @@ impl SqQueue {
     /// As the queue of one thread, before it is used.
     pub(in crate::ring) fn owned(self, detours: u32) -> Self {
         let local = State {
-            is_so: true,
+            is_owned: true,
             detours: Cell::new(detours),
             ..self.local
         };
@@ -56,7 +56,7 @@ impl SqQueue {
 
     /// From now on. Of a ring that threads share nothing is noted.
     pub(in crate::ring) fn detour(&self, why: u32) {
-        if self.local.is_so {
+        if self.local.is_owned {
             self.local.detours.set(self.local.detours.get() | why);
         }
     }

@@ -449,7 +449,7 @@ impl SqQueue {
     #[inline(always)]
     pub(crate) fn publish(&self, near: u64, most: i64, read: Read) -> u64 {
         #[cfg(not(ringway_loom))]
-        if self.local.is_so {
+        if self.local.is_owned {
             return self.publish_local();
         }
         let mut near = near;

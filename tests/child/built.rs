@@ -1,4 +1,5 @@
 //! Examples as programs, and processes that do not outlive their test.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Far more than any of this takes. What hangs is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(1);
+const PATIENCE: Duration = Duration::from_secs(120);
+pub const PAUSE: Duration = Duration::from_millis(1);
 
 /// The example, built as these tests are: not every `cargo test` builds examples. Where
 /// there is no cargo, RINGWAY_EXAMPLES is the folder that has them.
@@ -32,6 +33,19 @@ pub fn example(name: &str) -> PathBuf {
     target.join(profile).join("examples").join(name)
 }
 
+/// Calls again and again, until there is an answer.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        thread::sleep(PAUSE);
+    }
+}
+
 pub struct Running(pub Child);
 
 pub fn start(command: &mut Command) -> Running {
@@ -40,16 +54,17 @@ pub fn start(command: &mut Command) -> Running {
 }
 
 impl Running {
+    pub fn id(&self) -> i32 {
+        self.0.id().cast_signed()
+    }
+
+    pub fn is_over(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < deadline, "the process does not end");
-            thread::sleep(PAUSE);
-        }
+        wait_for("the end of the process", || self.0.try_wait().unwrap())
     }
 
     /// What it came to. The output must be short enough for a pipe.

@@ -1,4 +1,4 @@
-//! Row E2: jobs beside timers, what they cost, their order, their panics.
+//! Jobs beside timers, what they cost, their order, their panics.
 
 use super::offload::{Boxed, CARRIERS, all, is, offload};
 use super::*;
@@ -17,7 +17,7 @@ fn timer(time: &'static Timespec, user_data: u64) -> Op {
 
 /// The times are of this machine under whatever load it has: the best of a few tries.
 #[test]
-fn e2_a_short_job_beside_a_long_timer() {
+fn a_short_job_beside_a_long_timer() {
     static SECOND: Timespec = Timespec::new(1, 0);
     let short = Duration::from_millis(20);
     for carrier in CARRIERS {
@@ -56,7 +56,7 @@ fn cpu() -> Duration {
 }
 
 #[test]
-fn e2_a_waiter_costs_no_cpu() {
+fn a_waiter_costs_no_cpu() {
     let driver = driver(8, 16, Driver::builder());
     let offload = offload(&driver, Offload::builder());
     let job = || {
@@ -70,13 +70,13 @@ fn e2_a_waiter_costs_no_cpu() {
     println!("a 500 ms job cost its waiter {spent:?} of CPU");
     if std::env::var_os("RINGWAY_GUEST").is_some() {
         let why = "an emulated CPU has no time of its own";
-        return child::skip("e2::e2_a_waiter_costs_no_cpu", why);
+        return child::skip("jobs::a_waiter_costs_no_cpu", why);
     }
     assert!(spent < Duration::from_millis(5), "{spent:?}");
 }
 
 #[test]
-fn e2_jobs_on_one_thread_complete_in_order() {
+fn jobs_on_one_thread_complete_in_order() {
     for carrier in CARRIERS {
         let driver = driver(8, 16, Driver::builder());
         let settings = Offload::builder().threads(1).carrier(carrier);
@@ -97,7 +97,7 @@ fn e2_jobs_on_one_thread_complete_in_order() {
 }
 
 #[test]
-fn e2_a_panicking_job_is_an_answer() {
+fn a_panicking_job_is_an_answer() {
     for carrier in CARRIERS {
         let driver = driver(8, 16, Driver::builder());
         let settings = Offload::builder().threads(1).carrier(carrier);

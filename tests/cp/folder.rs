@@ -2,113 +2,26 @@
 
 use std::ffi::{CString, OsStr};
 use std::fs::{self, File, OpenOptions};
-use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-/// Far more than any of this takes. What hangs is a failure.
-pub const PATIENCE: Duration = Duration::from_secs(120);
-pub const PAUSE: Duration = Duration::from_millis(1);
+use crate::built::{Running, example, start, wait_for};
 
-/// The example, built as these tests are: not every `cargo test` builds examples. Where
-/// there is no cargo, RINGWAY_EXAMPLES is the folder that has them.
+/// The example.
 pub fn program() -> &'static Path {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        if let Some(folder) = std::env::var_os("RINGWAY_EXAMPLES") {
-            return Path::new(&folder).join("cp");
-        }
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--example", "cp", "--target-dir"]);
-        build.arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if cfg!(feature = "sim") {
-            build.args(["--features", "sim"]);
-        }
-        let mut profile = "debug";
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-            profile = "release";
-        }
-        assert!(build.status().expect("run cargo").success());
-        target.join(profile).join("examples/cp")
-    })
-}
-
-/// Calls again and again, until there is an answer.
-#[track_caller]
-pub fn wait_for<T>(what: &str, mut answer: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = answer() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(PAUSE);
-    }
-}
-
-/// A process that does not outlive its test.
-pub struct Running(Child);
-
-impl Running {
-    pub fn id(&self) -> i32 {
-        self.0.id().cast_signed()
-    }
-
-    pub fn is_over(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
-    }
-
-    /// What it came to. The output must be short enough for a pipe.
-    #[track_caller]
-    pub fn end(&mut self) -> Output {
-        let status = wait_for("the end of the process", || self.0.try_wait().unwrap());
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        self.0
-            .stdout
-            .take()
-            .unwrap()
-            .read_to_end(&mut stdout)
-            .unwrap();
-        self.0
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_end(&mut stderr)
-            .unwrap();
-        Output {
-            status,
-            stdout,
-            stderr,
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[track_caller]
-pub fn start(command: &mut Command) -> Running {
-    Running(command.spawn().unwrap())
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| example("cp"));
+    &PROGRAM
 }
 
 /// A folder for one test.
-pub struct Bench(pub TempDir);
+pub struct Folder(pub TempDir);
 
-impl Bench {
+impl Folder {
     pub fn new() -> Self {
         // With room for files of some GiB, if they have holes.
         let dir = env!("CARGO_TARGET_TMPDIR");
@@ -136,8 +49,7 @@ impl Bench {
     pub fn run(&self, program: impl AsRef<OsStr>, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(self.0.path());
-        command.env("TMPDIR", self.0.path()).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.env("TMPDIR", self.0.path());
         command
     }
 

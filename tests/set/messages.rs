@@ -1,4 +1,4 @@
-//! D4: two threads, two rings: 10,000 messages in order plus one descriptor; kill and join;
+//! Two threads, two rings: 10,000 messages in order plus one descriptor; kill and join;
 //! who cannot get a ring is told so.
 
 use std::io::Write;
@@ -106,11 +106,11 @@ fn send_pipe(member: &Member, to: &Peer) {
 }
 
 #[test]
-fn d4() {
+fn come_in_order_until_a_kill() {
     if !has(
         6,
         13,
-        "d4::d4",
+        "messages::come_in_order_until_a_kill",
         "SEND_MSG_RING, by which a thread is killed from outside",
     ) {
         return;

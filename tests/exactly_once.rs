@@ -1,4 +1,4 @@
-//! B1: threads with shared handles only; each pops, prepares, pushes, submits and reaps,
+//! Threads with shared handles only; each pops, prepares, pushes, submits and reaps,
 //! and every `user_data` is seen exactly once.
 #![allow(
     clippy::disallowed_types,
@@ -183,52 +183,52 @@ fn sqpoll(entries: u32, order: Order) -> Builder<'static> {
 }
 
 #[test]
-fn b1_any_order_2_entries() {
+fn any_order_2_entries() {
     run(plain(2, Order::Any), *NOPS, 1);
 }
 
 #[test]
-fn b1_any_order_256_entries() {
+fn any_order_256_entries() {
     run(plain(256, Order::Any), *NOPS, 1);
 }
 
 #[test]
-fn b1_claim_order_2_entries() {
-    if has_claim_order("b1_claim_order_2_entries") {
+fn claim_order_2_entries() {
+    if has_claim_order("claim_order_2_entries") {
         run(plain(2, Order::Claim), *NOPS, 1);
     }
 }
 
 #[test]
-fn b1_claim_order_256_entries() {
-    if has_claim_order("b1_claim_order_256_entries") {
+fn claim_order_256_entries() {
+    if has_claim_order("claim_order_256_entries") {
         run(plain(256, Order::Claim), *NOPS, 1);
     }
 }
 
 #[test]
-fn b1_batches() {
-    for order in orders("b1_batches") {
+fn batches() {
+    for order in orders("batches") {
         run(plain(256, order), *NOPS, 7);
     }
 }
 
 #[test]
-fn b1_sqpoll_2_entries() {
-    for order in orders("b1_sqpoll_2_entries") {
+fn sqpoll_2_entries() {
+    for order in orders("sqpoll_2_entries") {
         run_sqpoll(sqpoll(2, order), *NOPS / 10, 1);
     }
 }
 
 #[test]
-fn b1_sqpoll_256_entries() {
+fn sqpoll_256_entries() {
     run_sqpoll(sqpoll(256, Order::Any), *NOPS, 1);
-    if has_claim_order("b1_sqpoll_256_entries") {
+    if has_claim_order("sqpoll_256_entries") {
         run_sqpoll(sqpoll(256, Order::Claim), *NOPS, 3);
     }
 }
 
-/// B1 in full: `RINGWAY_RUNS` runs, an eighth of them of each kind.
+/// `RINGWAY_RUNS` runs, an eighth of them of each kind.
 #[test]
 #[ignore = "minutes: cargo xtask stress"]
 fn stress() {
