@@ -83,6 +83,7 @@ mod permits;
 #[allow(clippy::module_inception, reason = "the pool itself, beside its parts")]
 mod pool;
 mod queue;
+mod reap;
 mod roles;
 mod shutdown;
 mod stats;
@@ -98,13 +99,14 @@ pub(crate) fn weakenable() -> &'static [&'static crate::ring::edges::Edge] {
 
 pub use builder::{DriverBuilder, DriverError};
 pub use carrier::Carrier;
-pub use driver::{Driver, Event, Submission};
+pub use driver::{Driver, Submission};
 pub use handler::{Handler, Observed, Panicked, Role};
 pub use offload::{Job, Offload, OffloadBuilder, OffloadEnd, OffloadError};
 pub use op::{Completion, Op, OpId, Outcome, Refusal, Refused};
 pub use owner::{Owner, OwnerError};
 #[cfg(not(ringway_loom))]
 pub use pool::{Pool, PoolBuilder, PoolError};
+pub use reap::Event;
 pub use roles::OnPanic;
 #[cfg(ringway_loom)]
 #[doc(hidden)]

@@ -2,8 +2,9 @@
 //! threads share.
 
 use super::control::WAKE;
-use super::driver::{BATCH, Driver, Event, Reaped, Shared};
+use super::driver::{Driver, Shared};
 use super::op::Id;
+use super::reap::{BATCH, Event, Reaped};
 use crate::ring::EnterError;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::{Deadline, Futex, Mutex, MutexGuard, reached, unpoisoned};

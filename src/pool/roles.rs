@@ -1,11 +1,12 @@
 //! What the threads of a pool do, on whatever threads they run.
 
-use super::driver::{Driver, Event};
+use super::driver::Driver;
 use super::edges;
 use super::handler::{Handler, Observed, Panicked, Role};
 use super::op::{Refusal, Refused};
 use super::panic::{Payload, contained, dispose};
 use super::queue::{Queue, Taken};
+use super::reap::Event;
 use crate::ring::EnterError;
 use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use crate::sync::{Deadline, Futex, Tally, reached};

@@ -1,7 +1,8 @@
 //! Until the kernel is done with everybody's memory.
 
-use super::driver::{Driver, Event, Shared};
+use super::driver::{Driver, Shared};
 use super::edges;
+use super::reap::Event;
 use super::roles::Common;
 use super::stats::Stats;
 use crate::sync::{Deadline, reached};
