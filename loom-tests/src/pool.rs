@@ -98,6 +98,12 @@ pub const MODELS: &[Model] = &[
         ..Model::new("close_submit", close_submit)
     },
     Model {
+        bound: Some(1),
+        witnesses: &[],
+        floor: 11_000,
+        ..Model::new("wake_at_the_end", wake_at_the_end)
+    },
+    Model {
         aims: &["WAKE_SENT"],
         bound: Some(3),
         witnesses: &["woken"],
@@ -451,4 +457,20 @@ fn wakes_coalesce() {
     }
     other.join().unwrap();
     third.join().unwrap();
+}
+
+/// A wake that is an SQE, while the submitter ends that would submit it.
+fn wake_at_the_end() {
+    let settings = settings(1).submission(Submission::Dedicated(Batching::default()));
+    let simulation = simulated(2, Claim).cq_entries(4).without_messages();
+    let (driver, kernel) = driver(simulation, settings);
+    let (server, waker) = (driver.clone(), driver.clone());
+    let served = loom::thread::spawn(move || server.serve());
+    let woken = loom::thread::spawn(move || waker.wake().unwrap());
+    driver.stop_serving();
+    // Sleeps until the wake comes, whoever submits it.
+    driver.wait_reap(None, |event| panic!("{event:?}")).unwrap();
+    served.join().unwrap();
+    woken.join().unwrap();
+    assert_eq!(kernel.consumed(), 1);
 }

@@ -224,6 +224,10 @@ impl Shared {
             Submission::Dedicated(_) => {
                 self.requests.hurry();
                 self.wake_submitter();
+                // Nobody but an owner may enter its ring.
+                if self.arrivals.is_none() && self.requests.is_over() {
+                    self.enter();
+                }
             }
         }
     }
@@ -322,8 +326,7 @@ impl Shared {
     fn wake_by_nop(&self) -> Result<(), EnterError> {
         self.control.add_wake();
         self.send_pending();
-        if self.submission != Submission::Combining {
-            // The submitter tries again by itself.
+        if !self.is_alone() {
             return Ok(());
         }
         if self.owes() {
@@ -336,8 +339,18 @@ impl Shared {
     }
 
     /// Whether the kernel has refused something that still lies in the SQ.
-    pub(super) fn owes(&self) -> bool {
+    fn owes(&self) -> bool {
         self.ring.core.submitter.owes()
+    }
+
+    /// Whether there is no submitter, or no more, who tries again by itself.
+    fn is_alone(&self) -> bool {
+        self.submission == Submission::Combining || self.requests.is_over()
+    }
+
+    /// Whether whoever waits has to submit what the kernel has refused.
+    pub(super) fn has_debt(&self) -> bool {
+        self.owes() && self.is_alone()
     }
 }
 

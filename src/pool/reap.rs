@@ -1,6 +1,6 @@
 //! Reaping: what is taken, looked up and told.
 
-use super::driver::{Driver, Shared, Submission};
+use super::driver::{Driver, Shared};
 use super::op::{Completion, Id, Kind};
 use super::table::{Answer, Freed};
 use crate::abi::Cqe;
@@ -96,9 +96,7 @@ impl Driver {
             reaped.cqes > 0 || reaped.len > 0
         };
         // Not left to the wait: those who wait for SQEs are told.
-        // A submitter tries again by itself.
-        let pays = self.shared.submission == Submission::Combining && self.shared.owes();
-        let paid = match pays {
+        let paid = match self.shared.has_debt() {
             true => self.shared.try_enter(),
             false => Ok(true),
         };

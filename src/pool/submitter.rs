@@ -88,8 +88,17 @@ impl Requests {
 
     /// Has the submitter end, when it is woken.
     pub(super) fn stop(&self) {
-        // Ordering: Relaxed; the wake passes it on.
-        self.is_stopped.store(true, Relaxed);
+        // Ordering: Relaxed; the wake passes it on. A swap: what `is_over` has released, it does.
+        self.is_stopped.swap(true, Relaxed);
+    }
+
+    /// Whether the submitter was told to end. If not, its last submit takes what the caller has
+    /// pushed.
+    pub(super) fn is_over(&self) -> bool {
+        // Ordering: Release, see `SUBMITTER_ASKED`; and so written, for the submitter's last look
+        // to read from it.
+        self.is_stopped
+            .fetch_or(false, edges::SUBMITTER_ASKED.order())
     }
 
     /// What was asked for so far.
@@ -130,8 +139,9 @@ impl Requests {
             let word = self.word.load(edges::SUBMITTER_SEEN.order());
             let count = (word >> 32) as u32;
             let pending = count.wrapping_sub(served);
-            // Ordering: Relaxed; the wake was acquired.
-            let is_stopped = self.is_stopped.load(Relaxed);
+            // Ordering: Relaxed; the wake was acquired. Then Acquire, partner of `is_over`.
+            let is_stopped = self.is_stopped.load(Relaxed)
+                && self.is_stopped.swap(true, edges::SUBMITTER_SEEN.order());
             let is_urgent = self.is_urgent.swap(false, Relaxed) || is_stopped;
             let is_late = |deadline: &Deadline| deadline.left() == Some(Duration::ZERO);
             let is_due = gathering.as_ref().is_some_and(is_late);

@@ -498,3 +498,21 @@ fn what_is_pushed_is_submitted_by_the_flush() {
         [0, 1, 2, 3, 4]
     );
 }
+
+/// Where a wake is an SQE: also when the submitter has ended, which is before the others do.
+#[test]
+fn a_pool_ends_without_messages() {
+    for policy in POLICIES {
+        let script = Script::default();
+        let (ring, _kernel) = script.simulation(8, 16).without_messages().build();
+        let builder = Pool::builder().submission(policy).reapers(3);
+        let pool = builder
+            .build(ring, |_: &Driver, _: ()| (), |_: &Driver, _: Completion| ())
+            .unwrap();
+        for i in 0..10 {
+            pool.driver().submit(operation(i), Some(LOST)).unwrap();
+        }
+        let shutdown = pool.shutdown(Some(LOST)).unwrap();
+        assert!(shutdown.is_clean(), "{policy:?}: {shutdown:?}");
+    }
+}
