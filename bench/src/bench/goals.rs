@@ -114,7 +114,7 @@ const SHARED: &str = "one shared ring, open loop";
 const CALLED: &str = "one shared ring, closed loop";
 const SET: &str = "the set";
 const CALLER: &str = "push and submit as a caller sees it";
-/// Against the same ring whose threads wait naively: each in the kernel, for whatever comes.
+/// Each thread of an ordinary mutex waits in the kernel for whatever comes: naively.
 const FEW: &str = "ping-pong, few connections";
 
 /// All of them. Each names a peer with the same flags, which enters the kernel the same way.
@@ -295,14 +295,14 @@ pub static GOALS: &[Goal] = &[
         FEW,
         (&[Workload::PingPongUnix], &[2]),
         "lead",
-        Against::Peer("claim"),
+        Against::Best(Family::Mutex),
         &[(1, Some(3.0), Some(3.0))],
     ),
     goal(
         FEW,
         (&[Workload::PingPongTcp], &[2]),
         "lead",
-        Against::Peer("claim"),
+        Against::Best(Family::Mutex),
         &[(1, Some(2.0), Some(2.0))],
     ),
 ];
