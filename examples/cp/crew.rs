@@ -77,11 +77,11 @@ fn reaper(cq: &Cq, hands: &Hands) -> Result<(), EnterError> {
 
 /// One at a time, so that each STOP comes to another reaper.
 fn next_cqe(cq: &Cq) -> Result<Cqe, EnterError> {
-    let mut cqe = [Cqe::default()];
     loop {
-        match cq.wait_reap(&mut cqe, None) {
-            Ok(0) => {}
-            Ok(_) => return Ok(cqe[0]),
+        match cq.wait_one(None) {
+            Ok(Some(cqe)) => return Ok(cqe),
+            // Not without a timeout.
+            Ok(None) => {}
             Err(EnterError::Busy | EnterError::Interrupted) => thread::sleep(PAUSE),
             Err(error) => return Err(error),
         }

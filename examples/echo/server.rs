@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 use std::{fmt, io, ptr, thread};
 
-use ringway::pool::{Completion, Driver, Event, Op, OpId, Outcome, Refusal, Stats};
+use ringway::pool::{Completion, Driver, Event, Leaked, Op, OpId, Outcome, Refusal, Stats};
 use ringway::prep::AcceptFlags;
 use ringway::{EnterError, Ring, Sqe};
 use slab::Slab;
@@ -258,35 +258,29 @@ impl Server {
         Ok(())
     }
 
-    /// Ends everything.
-    fn drain(&mut self) -> Result<(), Box<dyn Error>> {
-        self.driver.close();
-        self.driver.cancel_all();
-        let deadline = Instant::now() + DRAIN;
-        while self.driver.in_flight() > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(format!("{} operations do not end", self.driver.in_flight()).into());
-            }
-            self.reap(Some(left))?;
-        }
-        Ok(())
+    /// Ends everything. What does not end is leaked, and so is its memory: see `run`.
+    fn drain(&mut self) -> Result<(), Leaked> {
+        let driver = self.driver.clone();
+        driver.quiesce(Some(DRAIN), |event| self.happened(event))
     }
 
     fn reap(&mut self, timeout: Option<Duration>) -> Result<(), EnterError> {
         let driver = self.driver.clone();
-        let event = |event| match event {
-            Event::Completed(completion) => self.completed(&completion),
-            // Nobody else uses the ring.
-            Event::Stale(_) => {}
-        };
-        match driver.wait_reap(timeout, event) {
+        match driver.wait_reap(timeout, |event| self.happened(event)) {
             Ok(_) => Ok(()),
             Err(EnterError::Busy | EnterError::Interrupted) => {
                 thread::sleep(Duration::from_millis(1));
                 Ok(())
             }
             Err(error) => Err(error),
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Completed(completion) => self.completed(&completion),
+            // Nobody else uses the ring.
+            Event::Stale(_) => {}
         }
     }
 

@@ -83,8 +83,10 @@ impl Stream {
 
     /// Receives again and again, each time into a buffer of the group.
     ///
-    /// Its CQEs are bounded by the buffers, of which each names one, and the driver keeps
-    /// room for all of those: so one permit does.
+    /// One permit, for its last CQE. Each of the others names a buffer, which posts no more
+    /// until it is given back: `Server::bind` makes the CQ larger than the permits by all
+    /// buffers. A permit for each that a receive might fill would count them once for each
+    /// connection.
     pub fn receive(&self, group: u16, user_data: u64) -> Op {
         let mut sqe = Sqe::default();
         // SAFETY: the socket is open until nothing is in flight.
