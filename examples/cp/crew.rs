@@ -52,9 +52,9 @@ fn submitter(ring: &Ring, notices: &Receiver<()>) -> Result<u64, EnterError> {
         while notices.try_recv().is_ok() {}
         submits += 1;
         while let Err(error) = ring.submit() {
-            match error {
-                EnterError::Busy | EnterError::Interrupted => thread::sleep(PAUSE),
-                _ => return Err(error),
+            match error.is_transient() {
+                true => thread::sleep(PAUSE),
+                false => return Err(error),
             }
         }
     }
@@ -82,7 +82,7 @@ fn next_cqe(cq: &Cq) -> Result<Cqe, EnterError> {
             Ok(Some(cqe)) => return Ok(cqe),
             // Not without a timeout.
             Ok(None) => {}
-            Err(EnterError::Busy | EnterError::Interrupted) => thread::sleep(PAUSE),
+            Err(error) if error.is_transient() => thread::sleep(PAUSE),
             Err(error) => return Err(error),
         }
     }

@@ -268,7 +268,7 @@ impl Server {
         let driver = self.driver.clone();
         match driver.wait_reap(timeout, |event| self.happened(event)) {
             Ok(_) => Ok(()),
-            Err(EnterError::Busy | EnterError::Interrupted) => {
+            Err(error) if error.is_transient() => {
                 thread::sleep(Duration::from_millis(1));
                 Ok(())
             }

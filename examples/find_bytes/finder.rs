@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ringway::pool::{Completion, Driver, Handler, Observed, Panicked, Pool, Refusal, Stats};
-use ringway::{EnterError, Ring, Sqe};
+use ringway::{Ring, Sqe};
 use slab::Slab;
 
 /// Where reads begin. Each goes on into the next, as far as a match may.
@@ -244,7 +244,7 @@ impl Handler for Reaper {
         let Self(desk) = self;
         match what {
             // It is asked again.
-            Observed::Refused(EnterError::Busy | EnterError::Interrupted) => {}
+            Observed::Refused(error) if error.is_transient() => {}
             Observed::Refused(error) => desk.tell(Event::Broken(error.to_string())),
             _ => {}
         }

@@ -164,7 +164,7 @@ impl Hasher {
         };
         match self.driver.wait_reap(timeout, take) {
             Ok(_) => {}
-            Err(EnterError::Busy | EnterError::Interrupted) => thread::sleep(PAUSE),
+            Err(error) if error.is_transient() => thread::sleep(PAUSE),
             Err(error) => return Err(error),
         }
         Ok(completions)

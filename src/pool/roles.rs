@@ -154,7 +154,7 @@ impl<J> Common<J> {
     /// Wakes a thread that sleeps on the ring. While the kernel has no memory for that it
     /// is asked again: a wake that is lost is a job that nobody runs.
     fn wake(&self) {
-        while let Err(EnterError::Busy | EnterError::Interrupted) = self.driver.wake() {
+        while self.driver.wake().is_err_and(EnterError::is_transient) {
             self.rest(Duration::from_micros(100));
         }
     }
