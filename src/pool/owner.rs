@@ -306,14 +306,6 @@ impl Shared {
             self.counters.cqes.add(reaped.cqes as u64);
             self.counters.batches.add(1);
             arrivals.add(&reaped);
-            // Of those that told nobody: half of an operation with a deadline.
-            let told: u32 = reaped.events[..reaped.len]
-                .iter()
-                .map(|event| event.1)
-                .sum();
-            if reaped.permits > told {
-                self.permits.release(reaped.permits - told, &self.gate);
-            }
         }
     }
 
